@@ -1,0 +1,1 @@
+"""One small interface over the inference runtimes. Knows neither nodes nor the framework."""

@@ -1,0 +1,101 @@
+"""The one thing to learn: a node is a class with a `process` method, and its ports are the signature of `process`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from time import monotonic_ns
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+Contract = Mapping[str, Any]
+"""What is known of the messages on a port, such as {"size_wh": (640, 480), "dtype": "uint8"}.
+
+What a port emits is a mapping of single values; what a port expects may also name alternatives, as a frozenset.
+A key that one side does not mention is not compared.
+"""
+
+
+class EndOfStream(Exception):
+    """Raised by a source when there is nothing more to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Where and when a packet entered the graph. The runtime carries it to the last sink; nodes only read it."""
+
+    origin: str
+    """The source's output, such as "camera" or "aria.rgb"."""
+    seq: int
+    """Number of the capture within its origin; a gap means that the source lost some."""
+    captured_ns: int
+    """Capture time on the source's clock: the host's monotonic clock for a live source, media time for a lossless one."""
+    offset_ns: int = 0
+    """Source's clock minus the host's monotonic clock. Zero for a live source."""
+
+    def now_ns(self) -> int:
+        """The present moment on the clock of `captured_ns`."""
+        return monotonic_ns() + self.offset_ns
+
+    def age_ns(self) -> int:
+        """Time since the capture. In a lossless run: time since the packet entered the graph."""
+        return monotonic_ns() + self.offset_ns - self.captured_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Captured(Generic[T]):
+    """What a source returns: a message, when the device captured it, and the device's own count where it has one."""
+
+    message: T
+    captured_ns: int
+    seq: int | None = None
+
+
+class Node:
+    """Base of every node.
+
+    The parameters of `process` are the input ports, its return type is the output: one message type, `X | None` where
+    nothing may be emitted, or a NamedTuple of several outputs. A parameter annotated `Stamp` receives the stamp and is
+    no port. A node whose `process` has no input port is a source: it returns `Captured` and raises `EndOfStream`.
+    """
+
+    def setup(self) -> None:
+        """Acquire models, files and devices. Runs once, in the worker that will call `process`."""
+
+    def process(self, *args: Any, **kwargs: Any) -> Any:
+        """Turn one set of messages into one message, or None."""
+        raise NotImplementedError(f"{type(self).__qualname__} has no process method")
+
+    def finish(self) -> None:
+        """Complete what was begun. Called once when the stream has ended by itself, before `close`; not after a stop."""
+
+    def interrupt(self) -> None:
+        """Wake up a `process` that waits. Called from another thread when the run stops; the only such method."""
+
+    def close(self) -> None:
+        """Release what `setup` acquired. Always called, also when `setup` or `process` failed, and never twice."""
+
+    def facts(self) -> Mapping[str, Mapping[str, str]]:
+        """What `setup` found out, by topic, such as {"model": {"provider": ...}}: for summary, status and metrics."""
+        return {}
+
+    @classmethod
+    def check(cls, params: Mapping[str, Any]) -> Iterable[str]:
+        """Mistakes that the plain parameters show before anything is acquired: "key: what is wrong, what to do"."""
+        return ()
+
+    @classmethod
+    def expects(cls, params: Mapping[str, Any]) -> Mapping[str, Contract]:
+        """Contracts of the input ports, by port name."""
+        return {}
+
+    @classmethod
+    def emits(cls, params: Mapping[str, Any], inputs: Mapping[str, Contract]) -> Mapping[str, Contract]:
+        """Contracts of the outputs, by output name ("" for a sole output), given those of the connected inputs."""
+        return {}
+
+    @classmethod
+    def lossless(cls, params: Mapping[str, Any]) -> bool:
+        """Whether this source wants every capture processed, as fast as possible. Asked of sources only."""
+        return params.get("realtime", True) is False

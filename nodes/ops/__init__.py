@@ -1,0 +1,1 @@
+"""Pure functions on arrays: geometry, images, boxes. No state, no framework."""

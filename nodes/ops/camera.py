@@ -1,0 +1,68 @@
+"""Camera models: from a pixel to the ray it sees, and back.
+
+Camera coordinates: x to the right, y down, z forward, metres. Pixels: (0, 0) is the centre of the top left pixel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import radians, tan
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Points = npt.NDArray[np.float64]
+
+
+class Camera(Protocol):
+    """Intrinsics of one camera for images of `size_wh` pixels. Immutable."""
+
+    size_wh: tuple[int, int]
+
+    def unproject(self, xy: npt.ArrayLike) -> Points:
+        """Rays (n, 3) of unit length through the pixels (n, 2); NaN where the lens sees nothing."""
+        ...
+
+    def project(self, points: npt.ArrayLike) -> Points:
+        """Pixels (n, 2) of points (n, 3) in camera coordinates; NaN for what the lens does not see."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pinhole:
+    """A lens without distortion: x = fx X/Z + cx, y = fy Y/Z + cy."""
+
+    size_wh: tuple[int, int]
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+    @classmethod
+    def from_hfov(cls, size_wh: tuple[int, int], hfov_deg: float) -> Pinhole:
+        """A pinhole with square pixels whose image is `hfov_deg` wide."""
+        if not 0 < hfov_deg < 180:
+            raise ValueError(f"hfov_deg is {hfov_deg}; expected more than 0 and less than 180 degrees")
+        width, height = size_wh
+        f = width / 2 / tan(radians(hfov_deg) / 2)
+        return cls(size_wh, f, f, (width - 1) / 2, (height - 1) / 2)
+
+    def unproject(self, xy: npt.ArrayLike) -> Points:
+        """See `Camera.unproject`."""
+        xy = np.asarray(xy, np.float64).reshape(-1, 2)
+        rays = np.column_stack([(xy[:, 0] - self.cx) / self.fx, (xy[:, 1] - self.cy) / self.fy, np.ones(len(xy))])
+        unit: Points = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+        return unit
+
+    def project(self, points: npt.ArrayLike) -> Points:
+        """See `Camera.project`."""
+        p = np.asarray(points, np.float64).reshape(-1, 3)
+        z = np.where(p[:, 2] > 0, p[:, 2], np.nan)
+        return np.column_stack([self.fx * p[:, 0] / z + self.cx, self.fy * p[:, 1] / z + self.cy])
+
+
+def bearing_deg(rays: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Bearings (n,) of rays (n, 3) in degrees: 0 straight ahead, positive right, in the horizontal plane."""
+    r = np.asarray(rays, np.float64).reshape(-1, 3)
+    return np.degrees(np.arctan2(r[:, 0], r[:, 2]))
