@@ -1,0 +1,80 @@
+"""The one place that turns a `_target_` into a class and an object, and only for packages that are allowed.
+
+A configuration may come from elsewhere; it must not be able to import or call anything but nodes and engines.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from graph.errors import nearest
+
+OWN_PACKAGES = ("nodes", "engines", "graph.commands")
+
+
+class Builder:
+    """Resolves and instantiates targets of the packages that are allowed: ours, and the user's `plugins`."""
+
+    def __init__(self, plugins: Iterable[str] = ()) -> None:
+        self.packages = (*OWN_PACKAGES, *plugins)
+
+    def resolve(self, target: str) -> Callable[..., Any]:
+        """The class or function at `target`, a dotted path; ValueError that says what is wrong with it."""
+        if not any(target.startswith(f"{package}.") for package in self.packages):
+            raise ValueError(
+                f"{target!r} may not be instantiated: only {', '.join(p + '.*' for p in self.packages)} may; "
+                f"allow a package of yours with plugins=[{target.partition('.')[0]}] on the command line"
+            )
+        module_path, _, name = target.rpartition(".")
+        try:
+            module = importlib.import_module(module_path)
+        except ModuleNotFoundError as e:
+            if e.name and not (module_path == e.name or module_path.startswith(f"{e.name}.")):
+                raise ValueError(f"{target!r} needs the package {e.name!r}, which is not installed") from e
+            raise ValueError(f"there is no module {module_path!r}") from e
+        own = [n for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__]
+        if name not in own:
+            raise ValueError(f"there is no {name!r} in {module_path!r}{nearest(name, own)}")
+        found: Callable[..., Any] = getattr(module, name)
+        return found
+
+    def instantiate(self, config: Mapping[str, Any]) -> Any:
+        """The object that `config` describes; mappings inside that have a `_target_` become objects too."""
+        params = {k: self._value(v) for k, v in config.items() if k != "_target_"}
+        return self.resolve(str(config["_target_"]))(**params)
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return self.instantiate(value) if "_target_" in value else {k: self._value(v) for k, v in value.items()}
+        return [self._value(v) for v in value] if isinstance(value, list) else value
+
+    def problems(self, key: str, config: Mapping[str, Any]) -> Iterator[str]:
+        """Every mistake that `config` shows without being instantiated, each under its key, targets inside included."""
+        params = {k: v for k, v in config.items() if k != "_target_"}
+        try:
+            cls = self.resolve(str(config["_target_"]))
+        except ValueError as e:
+            yield f"{key}._target_: {e}"
+            return
+        yield from _parameter_problems(key, cls, params)
+        for name, value in params.items():
+            if isinstance(value, Mapping) and "_target_" in value:
+                yield from self.problems(f"{key}.{name}", value)
+        check: Callable[[Mapping[str, Any]], Iterable[str]] = getattr(cls, "check", lambda _: ())
+        yield from (f"{key}.{problem}" for problem in check(params))
+
+
+def _parameter_problems(key: str, cls: Callable[..., Any], params: Mapping[str, Any]) -> Iterator[str]:
+    wanted = inspect.signature(cls).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in wanted.values()):
+        return
+    name = getattr(cls, "__qualname__", str(cls))
+    for param in params:
+        if param not in wanted:
+            yield f"{key}.{param}: {name} has no such parameter{nearest(param, wanted)}"
+    for param in wanted.values():
+        if param.default is param.empty and param.name not in params:
+            yield f"{key}.{param.name}: is missing; {name} cannot do without it"

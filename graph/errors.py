@@ -1,0 +1,63 @@
+"""All errors of the framework.
+
+    CauceError            the base: its text is for people and stands alone
+    ├── ConfigError       mistakes in what was written, all of them at once; nothing has started
+    ├── NodeError         a node failed in setup, process or finish; ends the run unless its policy says otherwise
+    │   ├── WrongMessage  a node returned, or was given, something else than its ports and contracts say
+    │   └── Stalled       a node did not return in time and its policy is to stop
+    └── ServerError       the metrics cannot be served where they were asked for
+
+Each of them ends the program with exit code 1 and its text as the last line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from graph.node import Stamp
+
+
+class CauceError(Exception):
+    """Base of all errors that people are told without a traceback."""
+
+
+class ConfigError(CauceError):
+    """Every mistake found in a configuration, each as "config.key: what is wrong, what was expected"."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        super().__init__("\n".join([f"the configuration has {count}:", *(f"  {p}" for p in problems)]))
+
+
+class NodeError(CauceError):
+    """A node failed: which one, doing what, at which capture, and why."""
+
+    def __init__(self, node: str, doing: str, cause: str, *, stamp: Stamp | None = None) -> None:
+        self.node, self.doing, self.cause, self.stamp = node, doing, cause, stamp
+        where = f" at {stamp.origin}#{stamp.seq}" if stamp else ""
+        super().__init__(f"nodes.{node}: {doing} failed{where}: {cause}")
+
+
+class WrongMessage(NodeError):
+    """A message that does not fit the port it came from or goes to."""
+
+
+class Stalled(NodeError):
+    """A node that did not return."""
+
+
+class ServerError(CauceError):
+    """A server cannot listen where it was asked to."""
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """The end of an error message: the nearest right word, else all right words."""
+    names = [str(name) for name in known]
+    close = difflib.get_close_matches(str(word), names, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there is: {', '.join(sorted(names))}" if names else "; there is none"

@@ -1,0 +1,155 @@
+"""What the user wrote: plain, frozen data, parsed from a config and not yet checked against code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from graph.errors import nearest
+
+Policy = Literal["latest", "block", "hold"]
+OnError = Literal["stop", "skip", "restart"]
+OnStall = Literal["warn", "stop"]
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSpec:
+    """One connection into a port, as its consumer declares it."""
+
+    source: str
+    """"node", or "node.output" where a node has several."""
+    policy: Policy = "latest"
+    capacity: int | None = None
+    """Packets that may wait. None: 1 for `latest`, 4 for `block`; a port that is joined keeps what the join needs."""
+    every: int = 1
+    """Takes the first of every N packets."""
+    max_age_ms: float | None = None
+    """Older packets are dropped as stale. For `hold`, age is counted back from the capture it is combined with."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """One node: its class and parameters, its connections, and how it is to be run."""
+
+    name: str
+    target: str
+    params: Mapping[str, Any]
+    inputs: Mapping[str, tuple[EdgeSpec, ...]] = field(default_factory=dict)
+    worker: str = "main"
+    on_error: OnError = "stop"
+    max_restarts: int = 5
+    backoff_s: float = 0.5
+    """Pause before the first restart; doubles with each further one, up to 30 s."""
+    on_stall: OnStall = "warn"
+    stall_after_s: float | None = 5.0
+    """A step longer than this is reported with its stack; null switches the report off."""
+    in_flight: int | None = None
+    """Of a source: how many captures may be between it and the sinks; null: as many as the mailboxes hold."""
+    align_ms: float = 50.0
+    """How far apart the captures of different sources may be that are processed together."""
+
+
+_RUN_KEYS = frozenset(f.name for f in fields(NodeSpec)) - {"name", "target", "params", "inputs"}
+_EDGE_KEYS = tuple(f.name for f in fields(EdgeSpec))
+_WORDS: dict[str, tuple[str, ...]] = {
+    "policy": get_args(Policy),
+    "on_error": get_args(OnError),
+    "on_stall": get_args(OnStall),
+}
+_COUNTS = ("capacity", "every", "in_flight")
+_AMOUNTS = ("max_age_ms", "backoff_s", "stall_after_s", "align_ms", "max_restarts")
+_MAY_BE_NULL = frozenset({"capacity", "max_age_ms", "stall_after_s", "in_flight"})
+
+
+def parse_nodes(nodes: Any) -> tuple[dict[str, NodeSpec], list[str]]:
+    """Specs by node name, and every mistake of form. A node with a `_target_` of null is switched off: left out."""
+    if not isinstance(nodes, Mapping):
+        return {}, [f"nodes: is {nodes!r}; expected a mapping from node names to nodes"]
+    problems: list[str] = []
+    specs = {}
+    for name, entry in nodes.items():
+        spec = _parse_node(str(name), entry, problems)
+        if spec is not None:
+            specs[spec.name] = spec
+    return specs, problems
+
+
+def switched_off(nodes: Any) -> frozenset[str]:
+    """Names of the nodes that stand in the graph with a `_target_` of null."""
+    entries = nodes.items() if isinstance(nodes, Mapping) else ()
+    return frozenset(str(n) for n, e in entries if isinstance(e, Mapping) and "_target_" in (m := _merged(e)) and m["_target_"] is None)
+
+
+def _merged(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry over what it refers to with `use:`."""
+    base = entry.get("use")
+    return {**(base if isinstance(base, Mapping) else {}), **{k: v for k, v in entry.items() if k != "use"}}
+
+
+def _parse_node(name: str, entry: Any, problems: list[str]) -> NodeSpec | None:
+    key = f"nodes.{name}"
+    if not isinstance(entry, Mapping):
+        problems.append(f"{key}: is {entry!r}; expected a mapping with `_target_`, or `use:` with one")
+        return None
+    if not name.isidentifier():
+        problems.append(f"{key}: a node's name is made of letters, digits and underscores")
+    merged = _merged(entry)
+    if "use" in entry and not isinstance(entry["use"], Mapping):
+        problems.append(f"{key}.use: is {entry['use']!r}; expected a mapping with `_target_`, such as ${{detector}}")
+        return None
+    if "_target_" not in merged:
+        problems.append(f"{key}._target_: is missing; expected the path of a class, such as nodes.view.View")
+        return None
+    target = merged.pop("_target_")
+    if target is None:
+        return None
+    inputs = _parse_inputs(f"{key}.inputs", merged.pop("inputs", None), problems)
+    run = {k: merged.pop(k) for k in sorted(_RUN_KEYS & merged.keys())}
+    problems += [f"{key}.{k}: {m}" for k, v in run.items() if (m := _wrong(k, v))]
+    return NodeSpec(name, str(target), merged, inputs, **run)
+
+
+def _parse_inputs(key: str, inputs: Any, problems: list[str]) -> dict[str, tuple[EdgeSpec, ...]]:
+    if inputs is None:
+        return {}
+    if not isinstance(inputs, Mapping):
+        problems.append(f"{key}: is {inputs!r}; expected a mapping from ports to nodes")
+        return {}
+    edges: dict[str, tuple[EdgeSpec, ...]] = {}
+    for port, value in inputs.items():
+        if value is None:
+            continue
+        entries = value if isinstance(value, list) else [value]
+        parsed = [_parse_edge(f"{key}.{port}", e, problems) for e in entries]
+        edges[str(port)] = tuple(e for e in parsed if e is not None)
+    return edges
+
+
+def _parse_edge(key: str, value: Any, problems: list[str]) -> EdgeSpec | None:
+    if isinstance(value, str):
+        return EdgeSpec(value)
+    if not isinstance(value, Mapping) or not isinstance(value.get("source"), str):
+        problems.append(f"{key}: is {value!r}; expected the name of a node, or a mapping with `source`")
+        return None
+    unknown = [k for k in value if k not in _EDGE_KEYS]
+    problems += [f"{key}.{k}: an edge has no such setting{nearest(k, _EDGE_KEYS)}" for k in unknown]
+    known = {k: v for k, v in value.items() if k in _EDGE_KEYS}
+    wrong = [f"{key}.{k}: {m}" for k, v in known.items() if (m := _wrong(k, v))]
+    problems += wrong
+    return EdgeSpec(**known) if not wrong else EdgeSpec(known["source"])
+
+
+def _wrong(key: str, value: Any) -> str | None:
+    """What is wrong with a setting's value, or None."""
+    if key in _WORDS and value not in _WORDS[key]:
+        return f"is {value!r}{nearest(value, _WORDS[key])}"
+    if value is None and key in _MAY_BE_NULL:
+        return None
+    if key in _COUNTS and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        return f"is {value!r}; expected a whole number, 1 or more"
+    if key in _AMOUNTS and (not isinstance(value, int | float) or isinstance(value, bool) or value < 0):
+        return f"is {value!r}; expected a number, 0 or more"
+    if key == "worker" and not isinstance(value, str):
+        return f"is {value!r}; expected the name of a worker"
+    return None
