@@ -75,6 +75,6 @@ def _parameter_problems(key: str, cls: Callable[..., Any], params: Mapping[str, 
     for param in params:
         if param not in wanted:
             yield f"{key}.{param}: {name} has no such parameter{nearest(param, wanted)}"
-    for param in wanted.values():
-        if param.default is param.empty and param.name not in params:
-            yield f"{key}.{param.name}: is missing; {name} cannot do without it"
+    for p in wanted.values():
+        if p.default is p.empty and p.name not in params:
+            yield f"{key}.{p.name}: is missing; {name} cannot do without it"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from time import monotonic_ns
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -21,8 +20,7 @@ class EndOfStream(Exception):
     """Raised by a source when there is nothing more to read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """Where and when a packet entered the graph. The runtime carries it to the last sink; nodes only read it."""
 
     origin: str
@@ -30,7 +28,7 @@ class Stamp:
     seq: int
     """Number of the capture within its origin; a gap means that the source lost some."""
     captured_ns: int
-    """Capture time on the source's clock: the host's monotonic clock for a live source, media time for a lossless one."""
+    """Capture time on the source's clock: the host's monotonic clock if live, media time if lossless."""
     offset_ns: int = 0
     """Source's clock minus the host's monotonic clock. Zero for a live source."""
 
@@ -43,8 +41,7 @@ class Stamp:
         return monotonic_ns() + self.offset_ns - self.captured_ns
 
 
-@dataclass(frozen=True, slots=True)
-class Captured(Generic[T]):
+class Captured(NamedTuple, Generic[T]):
     """What a source returns: a message, when the device captured it, and the device's own count where it has one."""
 
     message: T
@@ -68,7 +65,7 @@ class Node:
         raise NotImplementedError(f"{type(self).__qualname__} has no process method")
 
     def finish(self) -> None:
-        """Complete what was begun. Called once when the stream has ended by itself, before `close`; not after a stop."""
+        """Complete what was begun. Called once, before `close`, when the stream has ended by itself."""
 
     def interrupt(self) -> None:
         """Wake up a `process` that waits. Called from another thread when the run stops; the only such method."""

@@ -78,7 +78,11 @@ def parse_nodes(nodes: Any) -> tuple[dict[str, NodeSpec], list[str]]:
 def switched_off(nodes: Any) -> frozenset[str]:
     """Names of the nodes that stand in the graph with a `_target_` of null."""
     entries = nodes.items() if isinstance(nodes, Mapping) else ()
-    return frozenset(str(n) for n, e in entries if isinstance(e, Mapping) and "_target_" in (m := _merged(e)) and m["_target_"] is None)
+    return frozenset(
+        str(n)
+        for n, e in entries
+        if isinstance(e, Mapping) and "_target_" in (m := _merged(e)) and m["_target_"] is None
+    )
 
 
 def _merged(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,196 @@
+"""Decides which packets a node processes together, and when: one capture on all its inputs, or the nearest in time.
+
+Every origin tells its captures in order, and where inputs are combined it also tells which captures bring nothing.
+So a capture is decided as soon as each input has told as far, and no input is ever waited for in vain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import monotonic_ns
+from typing import Any, Protocol, TypeAlias
+
+from graph.mailbox import Mailbox
+from graph.node import Stamp
+from graph.packet import Packet
+from graph.plan import PlannedEdge, PlannedNode
+
+Taken: TypeAlias = tuple[Packet, dict[str, Any] | None]
+"""The packet that drives a step, and the messages by port; None: its capture brings nothing, which is to be told on."""
+
+
+class Inbox(Protocol):
+    """All inputs of one node."""
+
+    def take(self) -> Taken | None:
+        """The next set of inputs, or None as long as nothing is decided."""
+        ...
+
+    def is_over(self) -> bool:
+        """Whether nothing more can come."""
+        ...
+
+
+class SingleInbox:
+    """The inbox of a node with one edge: nothing to combine."""
+
+    def __init__(self, edge: PlannedEdge, mailbox: Mailbox) -> None:
+        self._port = edge.port
+        self._mailbox = mailbox
+        self._max_age_ns = None if edge.max_age_ms is None else edge.max_age_ms * 1e6
+
+    def take(self) -> Taken | None:
+        """See `Inbox.take`."""
+        packet = self._mailbox.take()
+        if packet is None:
+            return None
+        if self._max_age_ns is not None and packet.message is not None and packet.stamp.age_ns() > self._max_age_ns:
+            self._mailbox.was_stale()
+            return packet, None
+        return packet, None if packet.message is None else {self._port: packet.message}
+
+    def is_over(self) -> bool:
+        """See `Inbox.is_over`."""
+        return self._mailbox.closed and self._mailbox.head() is None
+
+
+class _Undecided(Exception):
+    """An input has not told far enough yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """One edge of a port, with its mailbox."""
+
+    edge: PlannedEdge
+    mailbox: Mailbox
+
+    def has_told(self, stamp: Stamp) -> bool:
+        """Whether all that this edge has for the capture `stamp` has arrived."""
+        if self.mailbox.closed:
+            return True
+        told = self.mailbox.told.get(stamp.origin)
+        if told is not None or stamp.origin in self.edge.origins:
+            return told is not None and told.seq >= stamp.seq
+        return any(s.captured_ns >= stamp.captured_ns for s in self.mailbox.told.values())
+
+
+class JoinInbox:
+    """The inbox of a node with several edges: merges, joins and samples."""
+
+    def __init__(self, node: PlannedNode, mailboxes: Mapping[PlannedEdge, Mailbox], lossless: bool) -> None:
+        inputs: dict[str, list[_Input]] = {}
+        for edge in node.edges:
+            inputs.setdefault(edge.port, []).append(_Input(edge, mailboxes[edge]))
+        assert node.anchor is not None
+        self._anchors = inputs.pop(node.anchor)
+        self._others = inputs
+        self._required = {p for p, port in node.ports.inputs.items() if port.required}
+        self._align_ns = node.spec.align_ms * 1e6
+        self._lossless = lossless
+        joined = any(i.edge.policy != "hold" for inputs_ in self._others.values() for i in inputs_)
+        self._newest_wins = joined and all(i.edge.policy == "latest" for i in self._anchors)
+
+    def is_over(self) -> bool:
+        """See `Inbox.is_over`."""
+        return all(a.mailbox.closed and a.mailbox.head() is None for a in self._anchors)
+
+    def take(self) -> Taken | None:
+        """See `Inbox.take`."""
+        anchor = self._next_anchor()
+        if anchor is None:
+            return None
+        try:
+            return self._take_with(anchor, self._newest_complete(anchor))
+        except _Undecided:
+            return None
+
+    def _next_anchor(self) -> _Input | None:
+        """The anchor edge whose oldest packet is the oldest of all."""
+        heads = [
+            (h.stamp.captured_ns, i, a) for i, a in enumerate(self._anchors) if (h := a.mailbox.head()) is not None
+        ]
+        if not heads:
+            return None
+        captured_ns, _, anchor = min(heads)
+        if self._lossless and not all(_told_until(a.mailbox, captured_ns) for a in self._anchors):
+            return None
+        return anchor
+
+    def _newest_complete(self, anchor: _Input) -> Packet | None:
+        """With `latest`, the newest capture whose inputs are all there; older ones give way to it."""
+        if not self._newest_wins:
+            return anchor.mailbox.head()
+        for packet in anchor.mailbox.newest_first():
+            if all(self._is_there(port, packet.stamp) for port in self._others):
+                while (head := anchor.mailbox.head()) is not None and head is not packet:
+                    anchor.mailbox.take_this(head, "overwritten")
+                return packet
+        return anchor.mailbox.head()
+
+    def _is_there(self, port: str, stamp: Stamp) -> bool:
+        inputs = self._others[port]
+        if any(i.edge.policy == "hold" for i in inputs):
+            return True
+        waiting = [p.stamp for i in inputs for p in i.mailbox.newest_first()]
+        return any(s.origin == stamp.origin and s.seq == stamp.seq for s in waiting)
+
+    def _take_with(self, anchor: _Input, packet: Packet | None) -> Taken | None:
+        """The set of inputs around `packet`, or its absence."""
+        if packet is None:
+            return None
+        stamp, age_ms = packet.stamp, anchor.edge.max_age_ms
+        if packet.message is None:
+            anchor.mailbox.take_this(packet)
+            return packet, None
+        if age_ms is not None and stamp.age_ns() > age_ms * 1e6:
+            anchor.mailbox.take_this(packet, "stale")
+            return packet, None
+        found = {port: self._find(inputs, packet) for port, inputs in self._others.items()}
+        if any(source is None and port in self._required for port, source in found.items()):
+            anchor.mailbox.take_this(packet, "unmatched")
+            return packet, None
+        anchor.mailbox.take_this(packet)
+        messages = {anchor.edge.port: packet.message}
+        for port, source in found.items():
+            if source is not None:
+                messages[port] = source[1].message
+                if source[0].edge.policy != "hold":
+                    source[0].mailbox.take_this(source[1])
+        return packet, messages
+
+    def _find(self, inputs: list[_Input], anchor: Packet) -> tuple[_Input, Packet] | None:
+        """What a port contributes to the capture of `anchor`; None: nothing; raises while that is open."""
+        best: tuple[_Input, Packet] | None = None
+        for i in inputs:
+            found = self._look(i, anchor)
+            if found is not None and (best is None or found.stamp.captured_ns > best[1].stamp.captured_ns):
+                best = i, found
+        return best
+
+    def _look(self, i: _Input, anchor: Packet) -> Packet | None:
+        stamp = anchor.stamp
+        if i.edge.policy == "hold":
+            if self._lossless and not _told_until(i.mailbox, stamp.captured_ns):
+                raise _Undecided
+            held = i.mailbox.sample(stamp.captured_ns)
+            age_ms = i.edge.max_age_ms
+            too_old = (
+                held is not None and age_ms is not None and stamp.captured_ns - held.stamp.captured_ns > age_ms * 1e6
+            )
+            return None if too_old else held
+        if stamp.origin in i.edge.origins:
+            found = i.mailbox.match(stamp)
+            if found is None and not i.has_told(stamp):
+                raise _Undecided
+            return found if found is not None and found.message is not None else None
+        patient = self._lossless or monotonic_ns() - anchor.sent_ns < self._align_ns
+        if patient and not i.has_told(stamp):
+            raise _Undecided
+        return i.mailbox.nearest(stamp.captured_ns, self._align_ns)
+
+
+def _told_until(mailbox: Mailbox, captured_ns: int) -> bool:
+    """Whether everything captured up to `captured_ns` has arrived, of all origins of the edge."""
+    return mailbox.closed or any(s.captured_ns >= captured_ns for s in mailbox.told.values())

@@ -1,0 +1,79 @@
+"""A source at work: paces nothing itself, stamps what its node captures, and keeps the door."""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+from typing import Any
+
+from graph.build import Builder
+from graph.node import Captured, EndOfStream, Stamp
+from graph.packet import Door, Packet
+from graph.plan import PlannedNode
+from graph.step import Step, Wiring
+
+
+class SourceStep(Step):
+    """A node without inputs: stamps what it returns and lets it in, as many captures at a time as the door admits."""
+
+    def __init__(
+        self, planned: PlannedNode, wiring: Wiring, builder: Builder, *, door: Door, lossless: bool, frames: int | None
+    ) -> None:
+        super().__init__(planned, wiring, builder)
+        self._door, self._lossless, self._frames = door, lossless, frames
+        self._next_seq = dict.fromkeys(self._types, 0)
+        self._entered = 0
+        self._origins = {name: f"{self.spec.name}.{name}" if name else self.spec.name for name in self._types}
+
+    def advance(self) -> bool:
+        """See `Step.advance`."""
+        if self.is_over or (self.wake_at_ns and self.rests()) or (self._lossless and not self._may_enter()):
+            return False
+        if self._frames is not None and self._entered >= self._frames:
+            self.end()
+            return False
+        start_ns = self.busy_since_ns = monotonic_ns()
+        try:
+            out = self._process()
+            end_ns = monotonic_ns()
+            self.busy_since_ns = 0
+            self._let_in(out, end_ns)
+            self.tally.took.observe(end_ns - start_ns)
+        except EndOfStream:
+            self.busy_since_ns = 0
+            self.end()
+        except Exception as e:
+            self.raised(e, None)
+        return True
+
+    def _may_enter(self) -> bool:
+        """Whether a capture may enter now: the door is open, and no consumer would lose it."""
+        return self._door.is_open and (not self._blocking or self.has_room())
+
+    def _let_in(self, out: Any, now_ns: int) -> None:
+        """Send on what was captured, or turn it away at the door."""
+        may_enter = self._may_enter()
+        ticket = self._door.enter() if may_enter else None
+        if may_enter:
+            self._entered += 1
+        else:
+            self.tally.at_door += 1
+        for name, kind in self._types.items():
+            captured = out if self._sole else getattr(out, name)
+            if captured is None:
+                continue
+            if type(captured) is not Captured or not isinstance(captured.message, kind):
+                raise self.wrong(getattr(captured, "message", captured), kind, None)
+            stamp = self._stamped(name, captured, now_ns)
+            if may_enter:
+                packet = Packet(stamp, captured.message, now_ns, ticket)
+                for give in self.targets[name]:
+                    give(packet)
+
+    def _stamped(self, name: str, captured: Captured[Any], now_ns: int) -> Stamp:
+        expected = self._next_seq[name]
+        seq = expected if captured.seq is None else captured.seq
+        if seq > expected and expected:
+            self.tally.gaps += seq - expected
+        self._next_seq[name] = seq + 1
+        offset_ns = captured.captured_ns - now_ns if self._lossless else 0
+        return Stamp(self._origins[name], seq, captured.captured_ns, offset_ns)

@@ -1,0 +1,73 @@
+"""A thread that steps nodes. Several workers of the kind `inline` share one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+from graph.mailbox import Bell
+from graph.step import Step
+
+log = logging.getLogger(__name__)
+POLL_S = 0.005  # while a node rests or a join waits for the clock, nobody rings
+
+
+class Worker:
+    """One thread. It carries out calls one after the other; stepping the graph is the longest of them."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.bell = Bell()
+        self.steps: list[Step] = []
+        self.watches_clock = False
+        """Whether a node may become ready by the passing of time alone."""
+        self.stopping = False
+        self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
+        self.thread = Thread(target=self._serve, name=f"cauce-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self.thread.start()
+
+    def call(self, function: Callable[[], Any]) -> Future[Any]:
+        """Have the thread call `function` when it has carried out what it was asked before."""
+        future: Future[Any] = Future()
+        self._calls.put((function, future))
+        return future
+
+    def end(self) -> None:
+        """Let the thread end after what it was asked."""
+        self._calls.put(None)
+
+    def stop(self) -> None:
+        """Have `step_all` return after the step under way. Callable from any thread."""
+        self.stopping = True
+        self.bell.ring()
+
+    def step_all(self) -> None:
+        """Step the nodes, each when it is ready, until all are over or `stop` is called."""
+        steps = self.steps
+        while not self.stopping:
+            moved = False
+            for step in steps:
+                if step.advance():
+                    moved = True
+            if moved:
+                continue
+            if all(step.is_over for step in steps):
+                return
+            resting = self.watches_clock or any(step.wake_at_ns for step in steps)
+            self.bell.wait(POLL_S if resting else None)
+
+    def _serve(self) -> None:
+        while (call := self._calls.get()) is not None:
+            function, future = call
+            try:
+                future.set_result(function())
+            except BaseException as e:  # a node that raises SystemExit must not end its worker unheard
+                future.set_exception(e)
+            del function, future, call
