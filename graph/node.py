@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from inspect import signature
 from time import monotonic_ns
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -77,6 +78,10 @@ class Node:
         """What `setup` found out, by topic, such as {"model": {"provider": ...}}: for summary, status and metrics."""
         return {}
 
+    def status(self) -> str:
+        """A few words for the status line, such as what was said last. Called from another thread."""
+        return ""
+
     @classmethod
     def check(cls, params: Mapping[str, Any]) -> Iterable[str]:
         """Mistakes that the plain parameters show before anything is acquired: "key: what is wrong, what to do"."""
@@ -94,5 +99,7 @@ class Node:
 
     @classmethod
     def lossless(cls, params: Mapping[str, Any]) -> bool:
-        """Whether this source wants every capture processed, as fast as possible. Asked of sources only."""
-        return params.get("realtime", True) is False
+        """Whether this source wants every capture processed, as fast as possible: its parameter `realtime` is false."""
+        parameter = signature(cls).parameters.get("realtime")
+        default = True if parameter is None else parameter.default
+        return params.get("realtime", default) is False

@@ -1,0 +1,99 @@
+"""From the name of a graph to a plan: composes the configuration and checks it. The same for main.py and for Python.
+
+graph.load("video", ["source.path=clip.mp4", "backend=onnx"]).run()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from graph.build import Builder
+from graph.errors import ConfigError
+from graph.plan import Plan, make_plan
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A composed and checked graph."""
+
+    config: Mapping[str, Any]
+    plan: Plan
+    builder: Builder
+
+    def run(self, **options: Any) -> Mapping[str, Any]:
+        """Run it to its end and return the summary; `options` are those of graph.commands.run.Run."""
+        from graph.commands.run import Run
+
+        return Run(**options).execute(self)
+
+
+def load(
+    name: str | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    config_dir: str | Path | None = None,
+    plugins: Sequence[str] = (),
+) -> Graph:
+    """Compose the graph `name` with `overrides`, as the command line would, and check it.
+
+    Args:
+        name: A file of conf/graph, without .yaml; None: the default of conf/config.yaml.
+        overrides: What would be typed after `main.py`, such as "backend.device=cuda:0".
+        config_dir: A folder of yours with further groups and options.
+        plugins: Packages of yours whose nodes and engines the graph may instantiate.
+
+    Raises:
+        ConfigError: With all mistakes.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    words = [*([f"graph={name}"] if name else []), *overrides]
+    if config_dir is not None:
+        words.append(f"hydra.searchpath=[file://{Path(config_dir).resolve()}]")
+    if plugins:
+        words.append(f"plugins=[{','.join(plugins)}]")
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = OmegaConf.to_container(compose("config", words), resolve=True)
+    except (HydraException, OmegaConfBaseException) as e:
+        raise ConfigError([_first_lines(e)]) from e
+    assert isinstance(config, dict)
+    return checked({str(k): v for k, v in config.items()}, allowed=plugins)
+
+
+def checked(config: Mapping[str, Any], *, allowed: Sequence[str]) -> Graph:
+    """The graph of a composed configuration; ConfigError with all mistakes.
+
+    `allowed` are the packages named by the user in person; a file that names others may come from anywhere.
+    """
+    named = config.get("plugins") or []
+    foreign = [p for p in named if p not in allowed]
+    if foreign:
+        raise ConfigError(
+            [
+                f"plugins: {', '.join(foreign)} is named by a file; a file may not widen what is instantiated; "
+                f"if you trust it, say plugins=[{','.join(map(str, foreign))}] on the command line"
+            ]
+        )
+    builder = Builder(allowed)
+    return Graph(config, make_plan(config.get("nodes"), config.get("placement"), builder), builder)
+
+
+def default_out() -> str:
+    """The folder of a run that names none."""
+    return f"runs/{datetime.now():%Y-%m-%d_%H%M%S}"
+
+
+def _first_lines(e: Exception) -> str:
+    return "\n    ".join(line.strip() for line in str(e).strip().splitlines() if line.strip())

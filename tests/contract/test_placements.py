@@ -1,0 +1,114 @@
+"""Moving nodes between workers changes no result: inline is the reference that all placements must equal."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.graph.helpers import PLACEMENTS, books_balance, lines, run, toy
+
+
+def chain(out: Path) -> dict[str, Any]:
+    return {
+        "src": toy("Count", n=50, worker="a"),
+        "inc": toy("Add", inputs={"x": "src"}, worker="b"),
+        "say": toy("Say", inputs={"x": "inc"}),
+        "out": toy("WriteWord", path=str(out), inputs={"word": "say"}, worker="c"),
+    }
+
+
+def diamond(out: Path) -> dict[str, Any]:
+    """Two branches of one source, of which one is silent now and then, joined again."""
+    return {
+        "src": toy("Count", n=50, worker="a"),
+        "fast": toy("Add", k=0, inputs={"x": "src"}),
+        "slow": toy("Add", k=100, mute=5, busy_ms=0.5, inputs={"x": {"source": "src", "every": 3}}, worker="b"),
+        "join": toy("Sum", inputs={"a": "fast", "b": "slow"}),
+        "out": toy("WriteWord", path=str(out), inputs={"word": "join"}, worker="c"),
+    }
+
+
+def needed(out: Path) -> dict[str, Any]:
+    """The same, where the join cannot do without the silent branch."""
+    nodes = diamond(out)
+    nodes["join"] = toy("Both", inputs={"a": "fast", "b": "slow"})
+    return nodes
+
+
+def held(out: Path) -> dict[str, Any]:
+    """Sample and hold: every capture goes with the last of the slower branch, unless that is too old."""
+    nodes = diamond(out)
+    hold = {"source": "slow", "policy": "hold", "max_age_ms": 40}
+    nodes["join"] = toy("Sum", inputs={"a": "fast", "b": hold})
+    return nodes
+
+
+def merged(out: Path) -> dict[str, Any]:
+    """Two branches into one port."""
+    return {
+        "src": toy("Count", n=50, worker="a"),
+        "x": toy("Say", prefix="x", inputs={"x": "src"}, worker="b"),
+        "odd": toy("Add", mute=2, busy_ms=0.3, inputs={"x": "src"}),
+        "y": toy("Say", prefix="y", inputs={"x": "odd"}, worker="c"),
+        "out": toy("WriteWord", path=str(out), inputs={"word": ["x", "y"]}),
+    }
+
+
+def aligned(out: Path) -> dict[str, Any]:
+    """Two cameras of different rates, by nearest capture time."""
+    return {
+        "src": toy("Stereo", n=40, skew_ms=2, worker="a"),
+        "left": toy("Add", k=0, busy_ms=0.3, inputs={"x": "src.left"}, worker="b"),
+        "join": toy("Sum", align_ms=5, inputs={"a": "left", "b": "src.right"}),
+        "out": toy("WriteWord", path=str(out), inputs={"word": "join"}, worker="c"),
+    }
+
+
+GRAPHS = {g.__name__: g for g in (chain, diamond, needed, held, merged, aligned)}
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize("placement", [p for p in PLACEMENTS if p != "inline"])
+def test_a_lossless_run_gives_the_same_on_every_placement(graph: str, placement: str, tmp_path: Path) -> None:
+    written = {}
+    for where in ("inline", placement):
+        out = tmp_path / where
+        result, runtime = run(where, **GRAPHS[graph](out))
+        assert result.end == "finished", result.error
+        assert books_balance(runtime)
+        written[where] = lines(out)
+    assert written["inline"][-2:] == ["finish", "close"]
+    assert len(written["inline"]) > 10
+    assert written[placement] == written["inline"]
+
+
+def test_a_join_combines_the_same_capture_and_goes_on_without_what_is_silent(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("inline", **diamond(out))
+    got = [line.split()[1] for line in lines(out)[:-2]]
+    # `slow` sees 0, 3, 6, ... and is silent for multiples of 5
+    assert got == [f"{i}+{i + 100}" if i % 3 == 0 and i % 5 else f"{i}+-" for i in range(50)]
+
+
+def test_a_join_drops_what_it_cannot_do_without(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("inline", **needed(out))
+    assert [line.split()[1] for line in lines(out)[:-2]] == [
+        f"{i}&{i + 100}" for i in range(50) if i % 3 == 0 and i % 5
+    ]
+
+
+def test_hold_keeps_the_last_until_it_is_too_old(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("inline", **held(out))
+    got = [line.split()[1] for line in lines(out)[:-2]]
+    # Captures are 10 ms apart: 3 holds till 7 (40 ms), 15 and 30 and 45 are silent.
+    assert got[:9] == ["0+-", "1+-", "2+-", "3+103", "4+103", "5+103", "6+106", "7+106", "8+106"]
+    assert got[12:18] == ["12+112", "13+112", "14+112", "15+112", "16+112", "17+-"]
+
+
+def test_inputs_of_different_sources_meet_by_nearest_capture_time(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("inline", **aligned(out))
+    got = [line.split()[1] for line in lines(out)[:-2]]
+    assert got[:4] == ["0+100", "1+-", "2+102", "3+-"]
