@@ -43,8 +43,10 @@ class Builder:
 
     def instantiate(self, config: Mapping[str, Any]) -> Any:
         """The object that `config` describes; mappings inside that have a `_target_` become objects too."""
-        params = {k: self._value(v) for k, v in config.items() if k != "_target_"}
-        return self.resolve(str(config["_target_"]))(**params)
+        cls = self.resolve(str(config["_target_"]))
+        if not isinstance(cls, type):
+            raise ValueError(f"{config['_target_']!r} is no class")
+        return cls(**{k: self._value(v) for k, v in config.items() if k != "_target_"})
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -58,6 +60,9 @@ class Builder:
             cls = self.resolve(str(config["_target_"]))
         except ValueError as e:
             yield f"{key}._target_: {e}"
+            return
+        if not isinstance(cls, type):
+            yield f"{key}._target_: {config['_target_']!r} is no class"
             return
         yield from _parameter_problems(key, cls, params)
         for name, value in params.items():

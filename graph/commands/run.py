@@ -43,6 +43,8 @@ class Run:
         if self.frames is not None and (not isinstance(self.frames, int) or self.frames < 1):
             raise ConfigError([f"command.frames: is {self.frames!r}; expected a whole number, 1 or more, or null"])
         out = graph.config.get("out")
+        if out:
+            Path(str(out)).mkdir(parents=True, exist_ok=True)
         status: Status | None = None
         runtime = Runtime(
             graph.plan, graph.builder, frames=self.frames, on_tick=lambda: status.tick() if status else None

@@ -137,6 +137,11 @@ def test_what_a_module_of_nodes_has_imported_is_not_a_target():
     assert "there is no 'time' in 'tests.graph.toys'" in problem
 
 
+def test_a_function_is_no_target_even_in_an_allowed_package():
+    nodes = {"src": toy("Count", n={"_target_": "tests.graph.helpers.lines", "path": "/etc/passwd"})}
+    assert problems(nodes) == ("nodes.src.n._target_: 'tests.graph.helpers.lines' is no class",)
+
+
 def test_a_forbidden_target_deep_inside_is_found():
     nodes = {"src": toy("Count", n={"_target_": "os.getcwd"})}
     (problem,) = problems(nodes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from graph import Captured, EndOfStream, Node, Stamp
 
@@ -97,6 +97,7 @@ class Write(Node):
 
     def __init__(self, path: str, *, busy_ms: float = 0, busy_every: int = 1) -> None:
         self.path, self.busy_ms, self.busy_every, self.n = path, busy_ms, busy_every, 0
+        self.file: TextIO | None = None
 
     def setup(self) -> None:
         self.file = open(self.path, "a", buffering=1)  # noqa: SIM115 - closed in close
@@ -111,8 +112,9 @@ class Write(Node):
         self.file.write("finish\n")
 
     def close(self) -> None:
-        self.file.write("close\n")
-        self.file.close()
+        if self.file is not None:
+            self.file.write("close\n")
+            self.file.close()
 
 
 class WriteNumber(Write):
