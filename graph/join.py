@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic_ns
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from graph.mailbox import Mailbox
 from graph.node import Stamp
@@ -18,41 +18,6 @@ from graph.plan import PlannedEdge, PlannedNode
 
 Taken: TypeAlias = tuple[Packet, dict[str, Any] | None]
 """The packet that drives a step, and the messages by port; None: its capture brings nothing, which is to be told on."""
-
-
-class Inbox(Protocol):
-    """All inputs of one node."""
-
-    def take(self) -> Taken | None:
-        """The next set of inputs, or None as long as nothing is decided."""
-        ...
-
-    def is_over(self) -> bool:
-        """Whether nothing more can come."""
-        ...
-
-
-class SingleInbox:
-    """The inbox of a node with one edge: nothing to combine."""
-
-    def __init__(self, edge: PlannedEdge, mailbox: Mailbox) -> None:
-        self._port = edge.port
-        self._mailbox = mailbox
-        self._max_age_ns = None if edge.max_age_ms is None else edge.max_age_ms * 1e6
-
-    def take(self) -> Taken | None:
-        """See `Inbox.take`."""
-        packet = self._mailbox.take()
-        if packet is None:
-            return None
-        if self._max_age_ns is not None and packet.message is not None and packet.stamp.age_ns() > self._max_age_ns:
-            self._mailbox.was_stale()
-            return packet, None
-        return packet, None if packet.message is None else {self._port: packet.message}
-
-    def is_over(self) -> bool:
-        """See `Inbox.is_over`."""
-        return self._mailbox.closed and self._mailbox.head() is None
 
 
 class _Undecided(Exception):
@@ -93,11 +58,11 @@ class JoinInbox:
         self._newest_wins = joined and all(i.edge.policy == "latest" for i in self._anchors)
 
     def is_over(self) -> bool:
-        """See `Inbox.is_over`."""
+        """Whether nothing more can come."""
         return all(a.mailbox.closed and a.mailbox.head() is None for a in self._anchors)
 
     def take(self) -> Taken | None:
-        """See `Inbox.take`."""
+        """The next set of inputs, or None as long as nothing is decided."""
         anchor = self._next_anchor()
         if anchor is None:
             return None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from queue import Empty, SimpleQueue
 from threading import Lock
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from graph.node import Stamp
-from graph.packet import Packet
+from graph.packet import Packet, Ticket
 from graph.spec import Policy
 
 Cause = Literal["overwritten", "stale", "unmatched", "error", "stopped"]
@@ -53,6 +53,8 @@ class Mailbox:
     ) -> None:
         self.capacity, self.policy, self.every, self.tells_absence = capacity, policy, every, tells_absence
         self.offered = self.taken = self.thinned = 0
+        self.handed = 0
+        """Messages that skipped this mailbox, straight to a consumer of the same thread."""
         self.dropped = dict.fromkeys(CAUSES, 0)
         self.on_room: Bell | None = None
         """Bell of the producer, rung when a full mailbox has room again."""
@@ -75,12 +77,13 @@ class Mailbox:
         """Whether `put` would keep all that waits."""
         return self.policy != "block" or len(self.packets) - self._markers < self.capacity
 
-    def put(self, packet: Packet) -> None:
-        """Take in a packet, at the cost of the oldest when full."""
-        if packet.message is not None:
+    def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
+        """Take in a message, at the cost of the oldest when full. None: there is none for this capture."""
+        if message is not None:
             self.offered += 1
         elif not self.tells_absence:
             return
+        packet = Packet(stamp, message, sent_ns, ticket)
         if self._is_special:
             self._put_special(packet)
             return
@@ -187,6 +190,10 @@ class Mailbox:
         with self._lock:
             while self.packets:
                 self._remove(0, cause)
+
+    def is_over(self) -> bool:
+        """Whether nothing waits and nothing more can come."""
+        return self.closed and not self.packets
 
     def close(self) -> None:
         """No more packets will come."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from graph.build import Builder
 from graph.errors import CauceError
-from graph.join import Inbox, JoinInbox, SingleInbox
+from graph.join import JoinInbox
 from graph.mailbox import Mailbox
 from graph.metrics import EdgeReading, NodeReading
 from graph.packet import Door
@@ -98,14 +98,9 @@ class Runtime:
         if node.is_source:
             door = Door(node.spec.in_flight, self._homes[node.name].bell.ring)
             return SourceStep(node, wiring, self._builder, door=door, lossless=self.plan.lossless, frames=self._frames)
-        return WorkStep(
-            node,
-            wiring,
-            self._builder,
-            inbox=self._inbox(node),
-            home=self._homes[node.name],
-            direct=self._mailboxes[node.edges[0]],
-        )
+        sole = self._mailboxes[node.edges[0]] if len(node.edges) == 1 else None
+        inbox = JoinInbox(node, self._mailboxes, self.plan.lossless) if sole is None else sole
+        return WorkStep(node, wiring, self._builder, inbox=inbox, home=self._homes[node.name])
 
     def _shorten(self, edge: PlannedEdge) -> None:
         """Let packets skip the mailbox where it would hand over within one thread and has nothing to decide."""
@@ -113,12 +108,7 @@ class Runtime:
         plain = edge.every == 1 and edge.max_age_ms is None and len(target.planned.edges) == 1
         if plain and self._homes[edge.source] is self._homes[edge.target] and isinstance(target, WorkStep):
             gives = source.targets[edge.output]
-            gives[gives.index(self._mailboxes[edge].put)] = target.receive
-
-    def _inbox(self, node: PlannedNode) -> Inbox:
-        if len(node.edges) == 1:
-            return SingleInbox(node.edges[0], self._mailboxes[node.edges[0]])
-        return JoinInbox(node, self._mailboxes, self.plan.lossless)
+            gives[gives.index(self._mailboxes[edge].offer)] = target.receive
 
     def stop(self) -> None:
         """Ask the run to stop. Callable from any thread and from a signal handler, at any moment."""
@@ -211,7 +201,8 @@ class Runtime:
     def read_edges(self) -> list[EdgeReading]:
         """The counts of all edges at this moment, and of what sources lost or did not let in."""
         readings = [
-            EdgeReading(e.name, len(b), b.taken, dict[str, int](**b.dropped)) for e, b in self._mailboxes.items()
+            EdgeReading(e.name, len(b), b.taken + b.handed, dict[str, int](**b.dropped))
+            for e, b in self._mailboxes.items()
         ]
         for name, step in self.steps.items():
             if step.planned.is_source:

@@ -7,7 +7,7 @@ from typing import Any
 
 from graph.build import Builder
 from graph.node import Captured, EndOfStream, Stamp
-from graph.packet import Door, Packet
+from graph.packet import Door
 from graph.plan import PlannedNode
 from graph.step import Step, Wiring
 
@@ -36,8 +36,8 @@ class SourceStep(Step):
             out = self._process()
             end_ns = monotonic_ns()
             self.busy_since_ns = 0
-            self._let_in(out, end_ns)
             self.tally.took.observe(end_ns - start_ns)
+            self._let_in(out, end_ns)
         except EndOfStream:
             self.busy_since_ns = 0
             self.end()
@@ -65,9 +65,8 @@ class SourceStep(Step):
                 raise self.wrong(getattr(captured, "message", captured), kind, None)
             stamp = self._stamped(name, captured, now_ns)
             if may_enter:
-                packet = Packet(stamp, captured.message, now_ns, ticket)
                 for give in self.targets[name]:
-                    give(packet)
+                    give(stamp, captured.message, now_ns, ticket)
 
     def _stamped(self, name: str, captured: Captured[Any], now_ns: int) -> Stamp:
         expected = self._next_seq[name]

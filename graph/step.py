@@ -8,20 +8,23 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Thread, current_thread
 from time import monotonic_ns
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from graph import contracts
 from graph.build import Builder
 from graph.errors import CauceError, NodeError, WrongMessage
-from graph.join import Inbox
+from graph.join import JoinInbox
 from graph.mailbox import Mailbox
 from graph.metrics import BOUNDS_NS, Tally
 from graph.node import Contract, Node, Stamp
-from graph.packet import Packet, Ticket
+from graph.packet import Ticket
 from graph.plan import PlannedNode
 from graph.supervise import Restarts
 
 log = logging.getLogger(__name__)
+
+Give: TypeAlias = Callable[[Stamp, Any, int, Ticket | None], None]
+"""Hands on a message: stamp, message (None: there is none for this capture), when it was sent, ticket."""
 
 
 @dataclass(slots=True)
@@ -59,8 +62,8 @@ class Step:
         self._types = {name: port.type for name, port in planned.ports.outputs.items()}
         self._sole = "" in self._types
         self._sole_type = self._types.get("", object)
-        self.targets: dict[str, list[Callable[[Packet], None]]] = {
-            name: [mailbox.put for mailbox in mailboxes] for name, mailboxes in wiring.outputs.items()
+        self.targets: dict[str, list[Give]] = {
+            name: [mailbox.offer for mailbox in mailboxes] for name, mailboxes in wiring.outputs.items()
         }
         """Where packets go, by output: into a mailbox, or straight to a consumer of the same thread."""
         self._sole_targets = self.targets.get("", [])
@@ -138,9 +141,8 @@ class Step:
         if self._sole:
             if message is not None and not isinstance(message, self._sole_type):
                 raise self.wrong(message, self._sole_type, stamp)
-            packet = Packet(stamp, message, now_ns, ticket)
             for give in self._sole_targets:
-                give(packet)
+                give(stamp, message, now_ns, ticket)
         elif self._types:
             self._send_fields(message, stamp, now_ns, ticket)
         elif message is not None:
@@ -151,9 +153,8 @@ class Step:
             value = getattr(message, name, None)
             if value is not None and not isinstance(value, kind):
                 raise self.wrong(value, kind, stamp)
-            packet = Packet(stamp, value, now_ns, ticket)
             for give in self.targets[name]:
-                give(packet)
+                give(stamp, value, now_ns, ticket)
 
     def wrong(self, message: Any, kind: type, stamp: Stamp | None) -> WrongMessage:
         """The error of a node whose signature promises another type."""
@@ -188,11 +189,14 @@ class WorkStep(Step):
     """A node with inputs."""
 
     def __init__(
-        self, planned: PlannedNode, wiring: Wiring, builder: Builder, *, inbox: Inbox, home: Home, direct: Mailbox
+        self, planned: PlannedNode, wiring: Wiring, builder: Builder, *, inbox: Mailbox | JoinInbox, home: Home
     ) -> None:
         super().__init__(planned, wiring, builder)
-        self._inbox, self._home, self._direct = inbox, home, direct
-        self._port = planned.edges[0].port
+        self._home = home
+        self._inbox = inbox
+        edge = planned.edges[0]
+        self._port = edge.port
+        self._max_age_ns = None if edge.max_age_ms is None else edge.max_age_ms * 1e6
         self._stamp_as = planned.ports.stamp
         self._is_sink = planned.is_sink
         self._unchecked = {p: c for p, c in planned.expects.items() if any(e.port == p for e in planned.edges)}
@@ -204,56 +208,84 @@ class WorkStep(Step):
         """See `Step.advance`."""
         if self.is_over or (self.wake_at_ns and self.rests()) or (self._blocking and not self.has_room()):
             return False
-        taken = self._inbox.take()
+        if self._advance_one(self._inbox) if isinstance(self._inbox, Mailbox) else self._advance_joined(self._inbox):
+            return True
+        if self._inbox.is_over():
+            self.end()
+        return False
+
+    def _advance_one(self, mailbox: Mailbox) -> bool:
+        packet = mailbox.take()
+        if packet is None:
+            return False
+        stamp, message = packet.stamp, packet.message
+        if self._max_age_ns is not None and message is not None and stamp.age_ns() > self._max_age_ns:
+            mailbox.was_stale()
+            message = None
+        if message is None:
+            self._tell_absence(stamp)
+        else:
+            self._take_in(stamp, message, packet.sent_ns, packet.ticket)
+        return True
+
+    def _advance_joined(self, join: JoinInbox) -> bool:
+        taken = join.take()
         if taken is None:
-            if self._inbox.is_over():
-                self.end()
             return False
         packet, messages = taken
         if messages is None:
             self._tell_absence(packet.stamp)
         else:
-            self._process_taken(packet, messages)
+            if self._has_prelude:
+                self._prepare(messages, packet.stamp)
+            self._step(packet.stamp, None, packet.sent_ns, packet.ticket, messages)
         return True
 
-    def receive(self, packet: Packet) -> None:
-        """Process a packet at once, handed over in the same thread; what cannot be processed now waits."""
-        mailbox = self._direct
+    def receive(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
+        """Process a message at once, handed over in the same thread; what cannot be processed now waits."""
+        mailbox = self._inbox
+        assert isinstance(mailbox, Mailbox)
         busy = self.is_over or self.wake_at_ns or self.busy_since_ns or (self._blocking and not self.has_room())
-        if packet.message is None or mailbox.packets or busy or self._home.stopping:
-            mailbox.put(packet)
-            return
-        mailbox.offered += 1
-        mailbox.taken += 1
-        self._process_taken(packet, {self._port: packet.message})
+        if message is None or mailbox.packets or busy or self._home.stopping:
+            mailbox.offer(stamp, message, sent_ns, ticket)
+        else:
+            mailbox.handed += 1
+            self._take_in(stamp, message, sent_ns, ticket)
 
-    def _process_taken(self, packet: Packet, messages: dict[str, Any]) -> None:
-        stamp = packet.stamp
+    def _take_in(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
+        """Process the message of the only edge."""
+        messages = None
         if self._has_prelude:
+            messages = {self._port: message}
             self._prepare(messages, stamp)
+        self._step(stamp, message, sent_ns, ticket, messages)
+
+    def _step(
+        self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None, messages: dict[str, Any] | None
+    ) -> None:
+        """Call `process` with `messages`, or where there are none with its only `message`, and send on the outcome."""
         self.stamp = stamp
         start_ns = self.busy_since_ns = monotonic_ns()
         try:
-            out = self._process(**messages)
+            out = self._process(message) if messages is None else self._process(**messages)
             end_ns = monotonic_ns()
             self.busy_since_ns = 0
             took, tally = self._took, self.tally
             took.counts[bisect_left(BOUNDS_NS, end_ns - start_ns)] += 1
             took.total_ns += end_ns - start_ns
-            tally.waiting_ns += start_ns - packet.sent_ns
+            tally.waiting_ns += start_ns - sent_ns
             if self._is_sink:
                 tally.seen(end_ns + stamp.offset_ns - stamp.captured_ns)
             if out is not None or self._tells_absence:
-                self.send(out, stamp, end_ns, packet.ticket)
+                self.send(out, stamp, end_ns, ticket)
         except Exception as e:
             self.raised(e, stamp)
             self._tell_absence(stamp)
 
     def _tell_absence(self, stamp: Stamp) -> None:
-        packet = Packet(stamp, None, monotonic_ns())
         for mailboxes in self._wiring.outputs.values():
             for mailbox in mailboxes:
-                mailbox.put(packet)
+                mailbox.offer(stamp, None, monotonic_ns(), None)
 
     def _prepare(self, messages: dict[str, Any], stamp: Stamp) -> None:
         """What only some nodes, or only their first step, need."""

@@ -58,10 +58,18 @@ class Worker:
                     moved = True
             if moved:
                 continue
-            if all(step.is_over for step in steps):
+            patience_s = self._patience_s()
+            if patience_s == 0:
                 return
-            resting = self.watches_clock or any(step.wake_at_ns for step in steps)
-            self.bell.wait(POLL_S if resting else None)
+            self.bell.wait(patience_s)
+
+    def _patience_s(self) -> float | None:
+        """How long to wait for a ring: 0 when all is over, None when only a ring can change anything."""
+        over, resting = True, self.watches_clock
+        for step in self.steps:
+            over = over and step.is_over
+            resting = resting or step.wake_at_ns != 0
+        return 0 if over else POLL_S if resting else None
 
     def _serve(self) -> None:
         while (call := self._calls.get()) is not None:

@@ -4,11 +4,10 @@ from hypothesis import strategies as st
 
 from graph.mailbox import Bell, Mailbox
 from graph.node import Stamp
-from graph.packet import Packet
 
 
-def packet(i: int, message: object = "m") -> Packet:
-    return Packet(Stamp("src", i, i * 10), message, 0)
+def put(box: Mailbox, i: int, message: object = "m") -> None:
+    box.offer(Stamp("src", i, i * 10), message, 0, None)
 
 
 @given(
@@ -21,9 +20,9 @@ def test_the_books_balance_whatever_happens(actions, policy, capacity, every):
     box = Mailbox(capacity, bell=Bell(), policy=policy, every=every, tells_absence=True)
     for i, action in enumerate(actions):
         if action == "put":
-            box.put(packet(i))
+            put(box, i)
         elif action == "nothing":
-            box.put(packet(i, None))
+            put(box, i, None)
         elif action == "take":
             box.take()
         elif action == "match":
@@ -39,7 +38,7 @@ def test_the_books_balance_whatever_happens(actions, policy, capacity, every):
 def test_latest_keeps_the_newest_and_counts_the_others():
     box = Mailbox(1, bell=Bell())
     for i in range(3):
-        box.put(packet(i))
+        put(box, i)
     assert box.take().stamp.seq == 2
     assert box.take() is None
     assert box.dropped["overwritten"] == 2
@@ -49,9 +48,9 @@ def test_block_has_no_room_when_full_and_rings_its_producer_when_it_has_again():
     bell = Bell()
     box = Mailbox(2, bell=Bell(), policy="block")
     box.on_room = bell
-    box.put(packet(0))
+    put(box, 0)
     assert box.has_room()
-    box.put(packet(1))
+    put(box, 1)
     assert not box.has_room()
     assert box.take().stamp.seq == 0
     assert box.has_room()
@@ -61,7 +60,7 @@ def test_block_has_no_room_when_full_and_rings_its_producer_when_it_has_again():
 def test_every_takes_the_first_of_each_n():
     box = Mailbox(10, bell=Bell(), every=3)
     for i in range(7):
-        box.put(packet(i))
+        put(box, i)
     assert [box.take().stamp.seq for _ in range(3)] == [0, 3, 6]
     assert box.thinned == 4
 
@@ -78,6 +77,6 @@ def test_a_ring_before_the_wait_is_not_lost():
 def test_sample_gives_the_newest_that_is_not_newer(asked, found):
     box = Mailbox(1, bell=Bell(), policy="hold", tells_absence=True)
     for i in (1, 2):
-        box.put(packet(i))
+        put(box, i)
     held = box.sample(asked)
     assert (held and held.stamp.seq) == found
