@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +38,27 @@ class Weights:
     url: str | None = None
     sha256: str | None = None
 
+    @classmethod
+    def parse(cls, value: Any) -> Weights:
+        """`value` as it stands in a YAML file: a path, {path}, {url, sha256} or None; ValueError where it is neither."""
+        problems = list(_form_problems(value))
+        if problems:
+            raise ValueError("; ".join(problems))
+        if isinstance(value, Mapping):
+            return cls(**{key: str(given) for key, given in value.items() if given is not None})
+        return cls(path=value)
+
+    @classmethod
+    def problems(cls, value: Any) -> Iterable[str]:
+        """Every mistake in `value` that shows without a download, each "what is wrong; what to do", without a key."""
+        problems = list(_form_problems(value))
+        if problems:
+            return problems
+        weights = cls.parse(value)
+        if weights.path is not None:
+            return list(_path_problems(Path(weights.path).expanduser()))
+        return [] if weights.url else ["no weights given; set it to the path of a model file"]
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
@@ -43,6 +68,8 @@ class ModelSpec:
     weights: Weights
     inputs: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     """Shapes that the node will feed, by input name; "" stands for the sole input. None = any."""
+    batch_sizes: tuple[int, ...] = (1,)
+    """Batch sizes that the node will feed where the first dimension is free: each of them is warmed up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +114,50 @@ class Engine(Protocol):
     def load(self, spec: ModelSpec) -> Model:
         """Load, verify and warm up; raise `EngineError` when anything is not as asked."""
         ...
+
+
+def _form_problems(value: Any) -> Iterator[str]:
+    """What is wrong with the form of `value`, whatever is on the disk."""
+    if value is None:
+        return
+    if isinstance(value, str):
+        if "://" in value:
+            yield f"{value!r} is an address without its sha256; write {{url: {value}, sha256: ...}}"
+    elif isinstance(value, Mapping):
+        yield from _mapping_problems(value)
+    else:
+        yield f"{value!r} is a {type(value).__name__}; expected the path of a model file, or {{url: ..., sha256: ...}}"
+
+
+def _mapping_problems(value: Mapping[str, Any]) -> Iterator[str]:
+    unknown = sorted(str(key) for key in value if key not in ("path", "url", "sha256"))
+    if unknown:
+        yield f"unknown key {', '.join(map(repr, unknown))}; expected path, or url and sha256"
+    path, url, sha256 = value.get("path"), value.get("url"), value.get("sha256")
+    if path is not None and url is not None:
+        yield "both path and url are given; keep one of them"
+    if url is not None:
+        yield from _url_problems(str(url), sha256)
+    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", str(sha256)):
+        yield f"sha256 is {str(sha256)!r}; expected 64 hexadecimal digits, as `sha256sum FILE` prints them"
+
+
+def _url_problems(url: str, sha256: Any) -> Iterator[str]:
+    if urlsplit(url).scheme not in ("http", "https", "file"):
+        yield f"{url!r} does not begin with https://, http:// or file://; give such an address, or a path"
+    if sha256 is None:
+        yield f"{url!r} is given without sha256; add that of the official file, so that no other one is ever loaded"
+
+
+def _path_problems(path: Path) -> Iterator[str]:
+    if path.is_file():
+        return
+    if path.is_dir():
+        yield f"'{path}' is a folder; expected a model file"
+    elif not path.parent.is_dir():
+        yield f"there is no file '{path}', and no folder '{path.parent}' either; expected the path of a model file"
+    else:
+        names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
+        close = difflib.get_close_matches(path.name, names, n=1)
+        hint = f"did you mean '{path.parent / close[0]}'?" if close else "expected the path of a model file"
+        yield f"there is no file '{path}'; {hint}"

@@ -29,7 +29,8 @@ def _array(owner: str, value: Any, dtype: type[np.generic], shape: tuple[int | N
     if value.flags.writeable:
         value = value.view()
         value.flags.writeable = False
-    return value
+    array: npt.NDArray[Any] = value
+    return array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +102,7 @@ class Detections:
 
     def name(self, i: int) -> str:
         """Class name of object `i`."""
-        return self.class_names[self.class_id[i]]
+        return self.class_names[int(self.class_id[i])]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,6 +5,7 @@ Camera coordinates: x to the right, y down, z forward, metres. Pixels: (0, 0) is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import radians, tan
 from typing import Protocol
@@ -18,7 +19,10 @@ Points = npt.NDArray[np.float64]
 class Camera(Protocol):
     """Intrinsics of one camera for images of `size_wh` pixels. Immutable."""
 
-    size_wh: tuple[int, int]
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of the images in pixels."""
+        ...
 
     def unproject(self, xy: npt.ArrayLike) -> Points:
         """Rays (n, 3) of unit length through the pixels (n, 2); NaN where the lens sees nothing."""
@@ -38,6 +42,9 @@ class Pinhole:
     fy: float
     cx: float
     cy: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size_wh", whole_pair("Pinhole.size_wh", self.size_wh))
 
     @classmethod
     def from_hfov(cls, size_wh: tuple[int, int], hfov_deg: float) -> Pinhole:
@@ -60,6 +67,21 @@ class Pinhole:
         p = np.asarray(points, np.float64).reshape(-1, 3)
         z = np.where(p[:, 2] > 0, p[:, 2], np.nan)
         return np.column_stack([self.fx * p[:, 0] / z + self.cx, self.fy * p[:, 1] / z + self.cy])
+
+
+def whole_pair(owner: str, value: Sequence[int]) -> tuple[int, int]:
+    """`value` as a tuple of width and height; ValueError that names `owner` where it is anything else."""
+    pair = tuple(value) if isinstance(value, Sequence) else ()
+    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
+        raise ValueError(f"{owner} is {value!r}; expected width and height in pixels, such as [640, 480]")
+    return pair[0], pair[1]
+
+
+def numbers(owner: str, value: Sequence[float], count: int) -> tuple[float, ...]:
+    """`value` as a tuple of `count` floats; ValueError that names `owner` where it has another length."""
+    if not isinstance(value, Sequence) or len(value) != count:
+        raise ValueError(f"{owner} is {value!r}; expected {count} numbers")
+    return tuple(float(v) for v in value)
 
 
 def bearing_deg(rays: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -1,0 +1,69 @@
+"""A loaded model that takes one image: what detector and depth share. Knows the interface of engines, and no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.base import Engine, EngineError, Model, ModelSpec, Weights
+from nodes.messages import Frame
+
+SAMPLE = 101
+"""Every so many values of an output are looked at; prime, so that it walks through all rows and columns."""
+
+
+class ImageModel:
+    """A model with one input (1, 3, h, w)."""
+
+    def __init__(self, engine: Engine, *, name: str, weights: Any, size_wh: tuple[int, int]) -> None:
+        shape = (1, 3, size_wh[1], size_wh[0])
+        self.name = name
+        self.model: Model = engine.load(ModelSpec(name, Weights.parse(weights), {"": shape}))
+        # Read back: a wrong size must fail here, with any engine, and not look like a model that sees nothing.
+        takes = [tuple(i.shape) for i in self.model.inputs]
+        if len(takes) != 1 or not _fits(takes[0], shape):
+            self.model.close()
+            raise EngineError(f"{name}: the model takes {takes}; expected one input {shape}; set size_wh to its size")
+        self._dtype = self.model.inputs[0].dtype
+
+    def __call__(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """First output, float32, for `image` (1, 3, h, w); EngineError where its values are not finite."""
+        output = self.model(image.astype(self._dtype, copy=False))[0].astype(np.float32, copy=False)
+        if not np.isfinite(output.ravel()[::SAMPLE]).all():
+            placement = self.model.placement
+            raise EngineError(
+                f"{self.name} gives values that are not finite on {placement.device} at {placement.precision}; "
+                "use precision fp32, or a model that was checked at this precision"
+            )
+        return output
+
+    def facts(self) -> Mapping[str, str]:
+        """Where the model runs, as read back from the runtime."""
+        placement = self.model.placement
+        return {
+            "name": self.name,
+            "backend": placement.backend,
+            "requested_device": placement.requested_device,
+            "device": placement.device,
+            "provider": placement.provider,
+            "precision": placement.precision,
+            "reason": placement.reason,
+            "fallback": str(placement.fallback).lower(),
+        }
+
+    def close(self) -> None:
+        """Release the model."""
+        self.model.close()
+
+
+def require_upright(name: str, image: Frame) -> None:
+    """ValueError where `image` lies on its side, on which no model was trained."""
+    if not image.upright:
+        raise ValueError(f"{name}: the frame lies on its side; put a nodes.rectify.Rectify with rotate_deg before it")
+
+
+def _fits(takes: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
+    return len(takes) == len(shape) and all(t in (None, s) for t, s in zip(takes, shape, strict=True))
