@@ -13,6 +13,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from queue import SimpleQueue
 from time import monotonic_ns, sleep
@@ -115,7 +116,7 @@ def asyncio_queues() -> list[int]:
 
     async def main() -> list[int]:
         queues: list[asyncio.Queue[Message]] = [asyncio.Queue(4) for _ in range(K + 1)]
-        tasks = [asyncio.create_task(stage(a, b)) for a, b in zip(queues, queues[1:], strict=False)]
+        tasks = [asyncio.create_task(stage(a, b)) for a, b in pairwise(queues)]
         samples = []
         for _ in range(N):
             await queues[0].put(Message())

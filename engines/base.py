@@ -1,4 +1,4 @@
-"""The interface of all engines: `Engine.load(ModelSpec) -> Model`. If you hold a model, it works; there is no `is_loaded`."""
+"""The interface of all engines: `Engine.load(ModelSpec) -> Model`. A model that one holds works: there is no `is_loaded`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Weights:
 
     @classmethod
     def parse(cls, value: Any) -> Weights:
-        """`value` as it stands in a YAML file: a path, {path}, {url, sha256} or None; ValueError where it is neither."""
+        """`value` as it stands in a YAML file: a path, {path}, {url, sha256} or None; else ValueError."""
         problems = list(_form_problems(value))
         if problems:
             raise ValueError("; ".join(problems))

@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 from engines import nvidia, onnx_file
 from engines.base import EngineError, Model, ModelSpec, Placement, Precision
-from engines.onnx_model import OnnxModel, tensors
+from engines.onnx_model import OnnxModel
 from engines.shapes import shape_problem
 from engines.weights import fetch
 

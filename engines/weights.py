@@ -85,9 +85,7 @@ def _local(weights: Weights) -> Path:
         raise EngineError(f"weights: {'; '.join(problems)}")
     path = Path(weights.path).expanduser()
     if weights.sha256 and (got := _sha256(path)) != weights.sha256.lower():
-        raise EngineError(
-            f"weights: {path} has sha256 {got}, expected {weights.sha256.lower()}; get the right file, or correct sha256"
-        )
+        raise EngineError(f"weights: {path} has sha256 {got}, expected {weights.sha256.lower()}; get the right file")
     return path
 
 

@@ -102,11 +102,15 @@ class Mailbox:
             packet = Packet(packet.stamp, None, packet.sent_ns)
             if not self.tells_absence:
                 return
+        if self.policy == "hold" and packet.message is None:  # it says how far the edge has told, and no more
+            self.told[packet.stamp.origin] = packet.stamp
+            self._bell.ring()
+            return
         if self.policy == "hold":  # what is held may stay for long; its capture is not under way any more
             packet = Packet(packet.stamp, packet.message, packet.sent_ns)
         with self._lock:
             if self.policy == "hold" and len(self.packets) >= HOLD_WINDOW:
-                self._remove(0, "overwritten")
+                self._remove(0, None)
             if packet.message is None:
                 self._markers += 1
             while packet.message is not None and self._overwrites and len(self) >= self.capacity:
@@ -186,10 +190,10 @@ class Mailbox:
             return found
 
     def clear(self, cause: Cause) -> None:
-        """Drop all that waits."""
+        """Drop all that waits; what is held has had its use."""
         with self._lock:
             while self.packets:
-                self._remove(0, cause)
+                self._remove(0, None if self.policy == "hold" else cause)
 
     def is_over(self) -> bool:
         """Whether nothing waits and nothing more can come."""

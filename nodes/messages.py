@@ -91,7 +91,7 @@ class Detections:
         object.__setattr__(self, "xyxy", xyxy)
         object.__setattr__(self, "conf", _array("Detections.conf", self.conf, np.float32, (len(xyxy),)))
         object.__setattr__(self, "class_id", _array("Detections.class_id", self.class_id, np.int32, (len(xyxy),)))
-        if len(xyxy) and not (0 <= self.class_id.min() and self.class_id.max() < len(self.class_names)):
+        if len(xyxy) and not (self.class_id.min() >= 0 and self.class_id.max() < len(self.class_names)):
             raise ValueError(
                 f"Detections.class_id runs from {self.class_id.min()} to {self.class_id.max()}, "
                 f"but there are {len(self.class_names)} class names"

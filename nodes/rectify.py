@@ -37,7 +37,7 @@ class Rectify(Node):
 
     `hfov_deg` is the horizontal field of view of that pinhole; None = the lens is left as it is. `size_wh` is the size
     of the result, None = as it comes. The lens is known from the frame, or from `camera` where the frame brings none.
-    All of it is one remapping; the map is computed at a camera's first frame (about a second for 1408x1408 pixels).
+    All of it is one remapping; the map is computed at a camera's first frame (one to two seconds for 1408x1408 pixels).
     What the lens does not see is black.
     """
 

@@ -149,5 +149,10 @@ def test_a_signal_ends_it_even_when_a_node_hangs(tmp_path):
 def wait_for_python(pid: int) -> None:
     """Until main.py has had the time to say what signals mean: its first statements, before any import of weight."""
     handled = 1 << (signal.SIGTERM - 1)
-    while not int(next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if "SigCgt" in x).split()[1], 16) & handled:
+    while not caught_signals(pid) & handled:
         time.sleep(0.005)
+
+
+def caught_signals(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in status if line.startswith("SigCgt")).split()[1], 16)
