@@ -1,4 +1,4 @@
-"""The interface of all engines: `Engine.load(ModelSpec) -> Model`. A model that one holds works: there is no `is_loaded`."""
+"""The interface of all engines: `Engine.load(ModelSpec) -> Model`. A model in hand works; there is no `is_loaded`."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Onnx:
             )
         ort = import_ort()
         if self.device != "cpu" and hasattr(ort, "preload_dlls"):
-            # It prints what it does not find; `_cuda_problem` says the same in our own message.
+            # It prints what it does not find; `cuda_problem` says the same in our own message.
             with contextlib.redirect_stdout(io.StringIO()):
                 ort.preload_dlls()
         # A provider that this build lacks raises here rather than giving way with a warning.
@@ -123,7 +123,7 @@ class Onnx:
             provider, reason = _steps(session)
             device = device if provider == CUDA else "cpu"
         elif self.device != "cpu":
-            reason = _cuda_problem()
+            reason = cuda_problem()
         if device != self.device:
             fault = f"{self.device} is asked for, but ONNX Runtime put the model on {device} ({provider}): {reason}"
             if not self.allow_fallback:
@@ -165,7 +165,7 @@ def _cuda_library() -> Path:
     return Path(found.origin or "" if found else "").parent / "capi" / "libonnxruntime_providers_cuda.so"
 
 
-def _cuda_problem() -> str:
+def cuda_problem() -> str:
     """The likely reason why a session that was asked for on CUDA is on the CPU."""
     if not _cuda_library().is_file():
         return "the installed onnxruntime is built for the CPU only"

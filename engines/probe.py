@@ -1,108 +1,126 @@
-"""What of the inference runtimes works on this machine: each is tried, not only looked for. For `command=doctor`."""
+"""Which inference runtimes work on this machine: tries each of them, rather than believing what is installed.
+
+Knows no model of ours. Meant for `command=doctor`: it may initialise CUDA in the process that calls it.
+"""
 
 from __future__ import annotations
 
 import base64
-import ctypes.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import Any, Literal
 
-Status = Literal["works", "missing", "broken"]
+from engines import nvidia
+from engines.base import EngineError
+from engines.onnx import SILENT, cuda_problem, import_ort
 
-# An ONNX model that doubles one number: made with onnx.helper, opset 17, `Add(x, x) -> y`, float32 [1].
-DOUBLE = base64.b64decode(
-    "CAg6OgoOCgF4CgF4EgF5IgNBZGQSBmRvdWJsZVoPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEBE="
+TINY_MODEL = base64.b64decode(
+    "CAg6MQoSCgF4CgF4EgF5IgNBZGQ6AhIAEgF0WgsKAXgSBgoECAESAGILCgF5EgYKBAgBEgBCBAoAEBE="
+)
+"""y = x + x for a float scalar, opset 17: `onnx.helper.make_model(...).SerializeToString()`, see tests/engines."""
+
+PACKAGES = (
+    ("openvino", ("openvino",), "pip install openvino"),
+    ("torch", ("torch",), "pip install torch"),
+    ("tensorrt", ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"), "pip install tensorrt, from NVIDIA's own index"),
+    ("tensorrt_rtx", ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"), "pip install tensorrt-rtx-cu13"),
+)
+PROVIDERS = (
+    ("cpu", "CPUExecutionProvider", "pip install onnxruntime"),
+    ("cuda", "CUDAExecutionProvider", nvidia.INSTALL),
+    ("tensorrt", "TensorrtExecutionProvider", f"{nvidia.INSTALL}; and install the TensorRT libraries"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was tried."""
+    """One thing that was tried: "works", "missing" (not installed) or "broken" (installed, but does not work)."""
 
-    area: str
+    area: Literal["onnxruntime", "packages", "gpu"]
     name: str
-    status: Status
+    status: Literal["works", "missing", "broken"]
     detail: str
     remedy: str = ""
+    """What to do where it does not work; empty where it does."""
 
 
 def probe() -> list[Finding]:
-    """Everything that is worth knowing, in the order in which people need it."""
-    return [*_onnxruntime(), *_others(), _driver(), *_speech()]
+    """Try everything; takes well under a second and raises nothing."""
+    return [*_onnxruntime(), *_packages(), _gpu()]
 
 
 def _onnxruntime() -> Iterator[Finding]:
-    both = [n for n in ("onnxruntime", "onnxruntime-gpu") if _version(n)]
-    if len(both) > 1:
-        yield Finding("onnx", "packages", "broken", "onnxruntime and onnxruntime-gpu share a folder", "keep only one")
-    if not both:
-        yield Finding("onnx", "onnxruntime", "missing", "", "uv sync")
+    plain, gpu = (_installed((name,)) for name in ("onnxruntime", "onnxruntime-gpu"))
+    if plain and gpu:
+        detail = f"onnxruntime {plain} and onnxruntime-gpu {gpu} share one folder, and one hides the other"
+        remedy = 'pip uninstall onnxruntime onnxruntime-gpu, then install one: onnxruntime, or "onnxruntime-gpu[cuda,cudnn]"'
+        yield Finding("onnxruntime", "packages", "broken", detail, remedy)
+    try:
+        ort = import_ort()
+    except EngineError as e:
+        status: Literal["broken", "missing"] = "broken" if plain or gpu else "missing"
+        yield Finding("onnxruntime", "onnxruntime", status, str(e), "pip install onnxruntime")
         return
-    import onnxruntime
-
-    providers = [p for p in onnxruntime.get_available_providers() if p != "AzureExecutionProvider"]
-    for provider in ("CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"):
-        detail = f"{both[0]} {_version(both[0])}"
-        if provider not in providers:
-            remedy = "an NVIDIA GPU and onnxruntime-gpu[cuda,cudnn] in place of onnxruntime"
-            yield Finding("onnx", provider, "missing", f"not compiled into {detail}", remedy)
-            continue
-        error = _try(provider)
-        remedy = "a driver, and onnxruntime-gpu[cuda,cudnn] for the libraries" if error else ""
-        yield Finding("onnx", provider, "broken" if error else "works", error or detail, remedy)
+    built_in = ort.get_available_providers()
+    detail = f"{ort.__version__}, built with {', '.join(built_in)}"
+    yield Finding("onnxruntime", "onnxruntime", "works", detail)
+    for name, provider, remedy in PROVIDERS:
+        yield _provider(ort, name, provider=provider, remedy=remedy)
 
 
-def _try(provider: str) -> str | None:
-    """What goes wrong when a model is run on `provider`; None: nothing, it really ran there."""
+def _provider(ort: Any, name: str, *, provider: str, remedy: str) -> Finding:
+    """Whether a session really runs there: being built in says nothing."""
+    if provider not in ort.get_available_providers():
+        return Finding("onnxruntime", name, "missing", f"{provider} is not built into this onnxruntime", remedy)
+    try:
+        got = _run_tiny(ort, provider)
+    except Exception as e:
+        return Finding("onnxruntime", name, "broken", str(e).strip(), remedy)
+    if got != provider:
+        return Finding("onnxruntime", name, "broken", f"a session falls back to {got}: {cuda_problem()}", remedy)
+    return Finding("onnxruntime", name, "works", f"a session runs on {provider}")
+
+
+def _run_tiny(ort: Any, provider: str) -> str:
+    """Run the tiny model; the provider that its session says it is on."""
     import numpy as np
-    import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    options = ort.SessionOptions()
+    options.log_severity_level = SILENT
+    session = ort.InferenceSession(TINY_MODEL, options, providers=[provider], enable_fallback=0)
+    (y,) = session.run(None, {"x": np.float32(2)})
+    if y != 4:
+        raise EngineError(f"2 + 2 gives {y} on {provider}")
+    first: str = session.get_providers()[0]
+    return first
+
+
+def _packages() -> Iterator[Finding]:
+    for name, distributions, remedy in PACKAGES:
+        if found := _installed(distributions):
+            yield Finding("packages", name, "works", f"{found} is installed; not tried")
+        else:
+            yield Finding("packages", name, "missing", "not installed; this is optional", remedy)
+
+
+def _gpu() -> Finding:
     try:
-        session = onnxruntime.InferenceSession(DOUBLE, options, providers=[provider])
-        (y,) = session.run(None, {"x": np.array([21], np.float32)})
-    except Exception as e:  # whatever a runtime raises is what is to be told
-        return str(e).splitlines()[0]
-    used = session.get_providers()[0]
-    if used != provider:
-        return f"it falls back to {used}"
-    return None if y[0] == 42 else f"it computes 2 x 21 = {y[0]}"
+        names = nvidia.devices()
+        detail = f"{', '.join(names)}; the driver supports CUDA {nvidia.driver_cuda_version()}"
+    except OSError as e:
+        missing = "No such file" in str(e)
+        return Finding("gpu", "nvidia", "missing" if missing else "broken", str(e), "install the NVIDIA driver")
+    if not names:
+        return Finding("gpu", "nvidia", "missing", "the driver works but offers no GPU", "connect or enable a GPU")
+    return Finding("gpu", "nvidia", "works", detail)
 
 
-def _others() -> Iterator[Finding]:
-    for package, name in (("openvino", "openvino"), ("torch", "torch"), ("tensorrt", "trt"), ("tensorrt-rtx", "trt")):
-        found = _version(package) or _version(f"{package}-cu13")
-        status: Status = "works" if found else "missing"
-        yield Finding(
-            name,
-            package,
-            status,
-            f"installed: {found}" if found else "",
-            "" if found else "no backend of ours uses it yet",
-        )
-
-
-def _driver() -> Finding:
-    found = ctypes.util.find_library("cuda")
-    return Finding(
-        "gpu", "NVIDIA driver", "works" if found else "missing", found or "", "" if found else "needed for CUDA only"
-    )
-
-
-def _speech() -> Iterator[Finding]:
-    for package, remedy in (
-        ("espeakng-loader", "uv sync, or Debian's espeak-ng"),
-        ("sounddevice", "uv sync --extra audio"),
-    ):
-        found = _version(package)
-        yield Finding("speech", package, "works" if found else "missing", found or "", "" if found else remedy)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def _installed(distributions: tuple[str, ...]) -> str | None:
+    """Version of the first of the distributions that is installed."""
+    for name in distributions:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return None

@@ -18,6 +18,8 @@ def table(plan: Plan, *, width: int | None = None) -> str:
         worker = f"{n.worker.name} ({n.worker.kind})"
         t.add_row(n.name, n.spec.target, worker, "\n".join(map(_input, n.edges)) or "source", _output(n))
     console = Console(width=width, highlight=False)
+    if not console.is_terminal:
+        console = Console(width=width or 140, highlight=False)
     with console.capture() as capture:
         console.print(t)
     mode = "lossless: every capture is processed" if plan.lossless else "live: newest wins"

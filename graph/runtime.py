@@ -14,12 +14,12 @@ from graph.build import Builder
 from graph.errors import CauceError
 from graph.join import JoinInbox
 from graph.mailbox import Mailbox
-from graph.metrics import EdgeReading, NodeReading
 from graph.packet import Door
 from graph.plan import Plan, PlannedEdge, PlannedNode
 from graph.source import SourceStep
 from graph.step import Step, Wiring, WorkStep
 from graph.supervise import StallDetector, stack_of
+from graph.tally import EdgeReading, NodeReading
 from graph.worker import Worker
 
 log = logging.getLogger(__name__)

@@ -15,11 +15,11 @@ from graph.build import Builder
 from graph.errors import CauceError, NodeError, WrongMessage
 from graph.join import JoinInbox
 from graph.mailbox import Mailbox
-from graph.metrics import BOUNDS_NS, Tally
 from graph.node import Contract, Node, Stamp
 from graph.packet import Ticket
 from graph.plan import PlannedNode
 from graph.supervise import Restarts
+from graph.tally import BOUNDS_NS, Tally
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from time import monotonic_ns
 from typing import Protocol
 
 from graph.errors import Stalled
-from graph.metrics import Tally
 from graph.node import Stamp
 from graph.spec import NodeSpec
+from graph.tally import Tally
 
 log = logging.getLogger(__name__)
 LONGEST_BACKOFF_S = 30.0

@@ -59,7 +59,7 @@ class Images(Node):
         if path is None:
             yield "path: no images given; type source=images source.path=FOLDER, or a pattern such as 'photos/*.jpg'"
         elif not found(str(path)):
-            yield f"path: there is no image in {path}; expected a folder or a pattern with {', '.join(sorted(SUFFIXES))}"
+            yield f"path: there is no image in {path}; expected a folder or a pattern of {', '.join(sorted(SUFFIXES))}"
         yield from checks.number_problems({"fps": 1, **params}, "fps", low=0.01, high=1000)
         yield from checks.word_problems(params, "on_unreadable", ("stop", "skip"))
         if params.get("hfov_deg") is not None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from graph.build import Builder
@@ -38,8 +39,9 @@ class Doctor:
             title=f"Python {platform.python_version()}, {platform.platform()}",
         )
         for f in findings:
-            t.add_row(f.area, f.name, MARKS[f.status], f.detail, f.remedy)
-        Console(highlight=False).print(t)
+            t.add_row(f.area, f.name, MARKS[f.status], escape(f.detail), escape(f.remedy))
+        console = Console(highlight=False)
+        (console if console.is_terminal else Console(highlight=False, width=120)).print(t)
         return {f"{f.area}.{f.name}": f.status for f in findings}
 
     def score(self, summary: Mapping[str, Any]) -> float | None:

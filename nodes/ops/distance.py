@@ -24,7 +24,7 @@ MOST = 4096
 
 
 def inside(values: Floats, xyxy: npt.ArrayLike, size_wh: tuple[int, int]) -> Floats:
-    """Part (h, w) of a depth map inside a box of the frame of `size_wh`, its margins left out, thinned to `MOST`.
+    """Part (h, w) of a depth map inside a box of the frame of `size_wh`, its margins left out.
 
     A tenth is left out at the sides and the bottom, where boxes hold background and ground.
     """
@@ -33,9 +33,7 @@ def inside(values: Floats, xyxy: npt.ArrayLike, size_wh: tuple[int, int]) -> Flo
     dx, dy = 0.1 * (x2 - x1), 0.1 * (y2 - y1)
     left, right = int(max(0, x1 + dx)), int(np.ceil(min(width, x2 - dx)))
     top, bottom = int(max(0, y1)), int(np.ceil(min(height, y2 - dy)))
-    part = values[top : max(bottom, top + 1), left : max(right, left + 1)]
-    step = max(1, int(np.ceil(np.sqrt(part.size / MOST))))
-    return part[::step, ::step]
+    return values[top : max(bottom, top + 1), left : max(right, left + 1)]
 
 
 def object_distance_m(values: Floats, xyxy: npt.ArrayLike, size_wh: tuple[int, int]) -> float | None:
@@ -47,7 +45,7 @@ def object_distance_m(values: Floats, xyxy: npt.ArrayLike, size_wh: tuple[int, i
     known = part[np.isfinite(part) & (part > 0)]
     if known.size < LEAST:
         return None
-    return float(np.exp(_nearest_mode(np.sort(np.log(known)), SPAN)))
+    return float(np.exp(_nearest_mode(np.sort(np.log(_thinned(known))), SPAN)))
 
 
 def object_nearness(values: Floats, xyxy: npt.ArrayLike, size_wh: tuple[int, int]) -> float | None:
@@ -57,8 +55,13 @@ def object_nearness(values: Floats, xyxy: npt.ArrayLike, size_wh: tuple[int, int
     known = part[np.isfinite(part)]
     if known.size < LEAST or not high > low:
         return None
-    nearest_first = np.sort(-(known - low) / (high - low))
+    nearest_first = np.sort(-(_thinned(known) - low) / (high - low))
     return float(np.clip(-_nearest_mode(nearest_first, 0.1), 0.0, 1.0))
+
+
+def _thinned(known: Floats) -> Floats:
+    """At most about `MOST` of the known depths; thinned after the unknown ones are gone, which may lie in rows."""
+    return known[:: max(1, known.size // MOST)]
 
 
 def _nearest_mode(ordered: Floats, span: float) -> float:
