@@ -17,11 +17,11 @@ import yaml
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench import report  # noqa: E402
-from engines.base import Array, Model, ModelSpec  # noqa: E402
-from engines.onnx import Onnx  # noqa: E402
-from nodes.detector import Detector  # noqa: E402
-from nodes.messages import Frame  # noqa: E402
+from bench import report
+from engines.base import Array, Model, ModelSpec
+from engines.onnx import Onnx
+from nodes.detector import Detector
+from nodes.messages import Frame
 
 LIMIT = 1.25
 

@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 from engines import nvidia, onnx_file
 from engines.base import EngineError, Model, ModelSpec, Placement, Precision
-from engines.onnx_model import OnnxModel
+from engines.onnx_model import OnnxModel, plain
 from engines.shapes import shape_problem
 from engines.weights import fetch
 
@@ -66,39 +66,44 @@ class Onnx:
     def load(self, spec: ModelSpec) -> Model:
         """Load `spec`, verify that it is what and where it was asked to be, and warm it up."""
         try:
-            path = fetch(spec.weights)
-            session, contents = self._open(path)
+            model = self._model(spec, fetch(spec.weights))
         except EngineError as e:
             raise EngineError(f"{spec.name}: {e}") from e
-        placement = self._place(spec.name, session, contents.precision)
-        model = OnnxModel(spec.name, session, placement=placement)
-        if problem := shape_problem(spec, model.inputs, path.name):
+        try:
+            model.warm_up(spec, runs=self.warm_up)
+        except EngineError:
             model.close()
-            raise EngineError(f"{spec.name}: {problem}")
-        model.warm_up(spec, runs=self.warm_up)
-        logger.info("%s runs on %s (%s, %s)", spec.name, placement.device, placement.provider, placement.precision)
+            raise
+        at = model.placement
+        if at.fallback:
+            logger.warning("%s: %s was asked for, it runs on %s: %s", spec.name, self.device, at.device, at.reason)
+        logger.info("%s runs on %s (%s, %s)", spec.name, at.device, at.provider, at.precision)
         return model
 
-    def _open(self, path: Path) -> tuple[Any, onnx_file.OnnxFile]:
-        contents = _read(path)
-        if self.precision not in (None, contents.precision):
+    def _model(self, spec: ModelSpec, path: Path) -> OnnxModel:
+        precision = _read(path).precision
+        if None not in (self.precision, precision) and self.precision != precision:
             raise EngineError(
-                f"precision {self.precision} is asked for, but the weights in {path.name} are {contents.precision}; "
-                f"export the model as {self.precision}, or set precision to {contents.precision} "
+                f"precision {self.precision} is asked for, but the weights in {path.name} are {precision}; "
+                f"export the model as {self.precision}, or set precision to {precision} "
                 "(null takes what the file holds)"
             )
+        session = self._session(path)
+        model = OnnxModel(spec.name, session, placement=self._place(session, precision))
+        if problem := shape_problem(spec, model.inputs, path.name):
+            raise EngineError(problem)
+        return model
+
+    def _session(self, path: Path) -> Any:
         ort = import_ort()
-        if self.device != "cpu" and hasattr(ort, "preload_dlls"):
-            # It prints what it does not find; `cuda_problem` says the same in our own message.
-            with contextlib.redirect_stdout(io.StringIO()):
-                ort.preload_dlls()
-        # A provider that this build lacks raises here rather than giving way with a warning.
+        if self.device != "cpu":
+            preload_cuda(ort)
+        # A provider that this build lacks would be no more than a warning; `_place` makes an error of it.
         wanted = [p for p in self._providers() if p[0] in ort.get_available_providers()]
         try:
-            session = ort.InferenceSession(str(path), self._options(ort), providers=wanted, enable_fallback=0)
+            return ort.InferenceSession(str(path), self._options(ort), providers=wanted, enable_fallback=0)
         except Exception as e:
-            raise EngineError(f"ONNX Runtime cannot load {path.name}: {_plain(e)}") from e
-        return session, contents
+            raise EngineError(f"ONNX Runtime cannot load {path.name}: {plain(e)}") from e
 
     def _providers(self) -> list[tuple[str, dict[str, str]]]:
         if self.device == "cpu":
@@ -114,7 +119,7 @@ class Onnx:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", str(int(self.device != "cpu")))
         return options
 
-    def _place(self, name: str, session: Any, precision: Precision | None) -> Placement:
+    def _place(self, session: Any, precision: Precision | None) -> Placement:
         """Where the session runs, read back from it; EngineError where that is not allowed."""
         provider = session.get_providers()[0]
         device, reason = "cpu", "as requested"
@@ -124,11 +129,11 @@ class Onnx:
             device = device if provider == CUDA else "cpu"
         elif self.device != "cpu":
             reason = cuda_problem()
-        if device != self.device:
-            fault = f"{self.device} is asked for, but ONNX Runtime put the model on {device} ({provider}): {reason}"
-            if not self.allow_fallback:
-                raise EngineError(f"{name}: {fault}; {nvidia.INSTALL}; or set device to {device}, or allow_fallback")
-            logger.warning("%s: %s", name, fault)
+        if device != self.device and not self.allow_fallback:
+            raise EngineError(
+                f"device {self.device} is asked for, but ONNX Runtime put the model on {device} ({provider}): "
+                f"{reason}; {nvidia.INSTALL}; or set device to {device}, or allow_fallback to true"
+            )
         return Placement("onnx", self.device, device, provider, precision or "unknown", reason)
 
 
@@ -141,6 +146,14 @@ def import_ort() -> Any:
     except (ImportError, AttributeError) as e:
         raise EngineError(f"the package onnxruntime cannot be used: {e}; reinstall it: pip install onnxruntime") from e
     return ort
+
+
+def preload_cuda(ort: Any) -> None:
+    """Load the CUDA libraries that came as Python packages, which the dynamic linker does not find by itself."""
+    if hasattr(ort, "preload_dlls"):
+        # It prints what it does not find; `cuda_problem` says it where it matters.
+        with contextlib.redirect_stdout(io.StringIO()):
+            ort.preload_dlls()
 
 
 def _word_problems(params: Mapping[str, Any]) -> Iterator[str]:
@@ -205,8 +218,3 @@ def _read(path: Path) -> onnx_file.OnnxFile:
     if missing:
         raise EngineError(f"{path} keeps weights in {', '.join(missing)}, which is not in {path.parent}; copy it there")
     return contents
-
-
-def _plain(error: Exception) -> str:
-    """The runtime's message without its own code and source positions."""
-    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).strip().rstrip(".")

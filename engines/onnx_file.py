@@ -68,7 +68,7 @@ def _tensor(tensor: memoryview) -> tuple[int, int, str | None]:
         elif number == 2 and isinstance(value, int):
             dtype = value
         elif number == 13 and b"location" in map(bytes, _messages(value, 1)):
-            location = b"".join(_messages(value, 2)).decode()
+            location = b"".join(_messages(value, 2)).decode(errors="replace")
     return dtype, prod(dims), location
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from engines.shapes import text, warm_up_shapes
 
 logger = logging.getLogger(__name__)
 
+NOISE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |/onnxruntime_src/\S+:\d+ (\S+ .*?\) )?")
 DTYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -40,6 +42,11 @@ def tensors(args: Iterable[Any]) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
+def plain(error: Exception) -> str:
+    """The runtime's message without its own codes and source positions."""
+    return NOISE.sub("", str(error)).strip().rstrip(".")
+
+
 class OnnxModel:
     """A model in an ONNX Runtime session. Not for calls from several threads at once."""
 
@@ -60,7 +67,7 @@ class OnnxModel:
         except Exception as e:
             if self._session is None:
                 raise EngineError(f"{self.name}: the model is closed; load it again") from None
-            raise EngineError(f"{self.name}: the run failed on {self.placement.device}: {e}") from e
+            raise EngineError(f"{self.name}: the run failed on {self.placement.device}: {plain(e)}") from e
 
     def close(self) -> None:
         """Release the session and its memory. May be called again."""

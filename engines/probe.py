@@ -13,11 +13,10 @@ from typing import Any, Literal
 
 from engines import nvidia
 from engines.base import EngineError
-from engines.onnx import SILENT, cuda_problem, import_ort
+from engines.onnx import SILENT, cuda_problem, import_ort, preload_cuda
+from engines.onnx_model import plain
 
-TINY_MODEL = base64.b64decode(
-    "CAg6MQoSCgF4CgF4EgF5IgNBZGQ6AhIAEgF0WgsKAXgSBgoECAESAGILCgF5EgYKBAgBEgBCBAoAEBE="
-)
+TINY_MODEL = base64.b64decode("CAg6LQoOCgF4CgF4EgF5IgNBZGQSAXRaCwoBeBIGCgQIARIAYgsKAXkSBgoECAESAEIECgAQEQ==")
 """y = x + x for a float scalar, opset 17: `onnx.helper.make_model(...).SerializeToString()`, see tests/engines."""
 
 PACKAGES = (
@@ -54,7 +53,9 @@ def _onnxruntime() -> Iterator[Finding]:
     plain, gpu = (_installed((name,)) for name in ("onnxruntime", "onnxruntime-gpu"))
     if plain and gpu:
         detail = f"onnxruntime {plain} and onnxruntime-gpu {gpu} share one folder, and one hides the other"
-        remedy = 'pip uninstall onnxruntime onnxruntime-gpu, then install one: onnxruntime, or "onnxruntime-gpu[cuda,cudnn]"'
+        remedy = (
+            "pip uninstall onnxruntime onnxruntime-gpu; then install one of them: onnxruntime-gpu[cuda,cudnn] has both"
+        )
         yield Finding("onnxruntime", "packages", "broken", detail, remedy)
     try:
         ort = import_ort()
@@ -63,8 +64,7 @@ def _onnxruntime() -> Iterator[Finding]:
         yield Finding("onnxruntime", "onnxruntime", status, str(e), "pip install onnxruntime")
         return
     built_in = ort.get_available_providers()
-    detail = f"{ort.__version__}, built with {', '.join(built_in)}"
-    yield Finding("onnxruntime", "onnxruntime", "works", detail)
+    yield Finding("onnxruntime", "onnxruntime", "works", f"{ort.__version__}, built with {', '.join(built_in)}")
     for name, provider, remedy in PROVIDERS:
         yield _provider(ort, name, provider=provider, remedy=remedy)
 
@@ -76,7 +76,7 @@ def _provider(ort: Any, name: str, *, provider: str, remedy: str) -> Finding:
     try:
         got = _run_tiny(ort, provider)
     except Exception as e:
-        return Finding("onnxruntime", name, "broken", str(e).strip(), remedy)
+        return Finding("onnxruntime", name, "broken", plain(e), remedy)
     if got != provider:
         return Finding("onnxruntime", name, "broken", f"a session falls back to {got}: {cuda_problem()}", remedy)
     return Finding("onnxruntime", name, "works", f"a session runs on {provider}")
@@ -86,10 +86,12 @@ def _run_tiny(ort: Any, provider: str) -> str:
     """Run the tiny model; the provider that its session says it is on."""
     import numpy as np
 
+    if provider != "CPUExecutionProvider":
+        preload_cuda(ort)
     options = ort.SessionOptions()
     options.log_severity_level = SILENT
     session = ort.InferenceSession(TINY_MODEL, options, providers=[provider], enable_fallback=0)
-    (y,) = session.run(None, {"x": np.float32(2)})
+    (y,) = session.run(None, {"x": np.full((), 2, np.float32)})
     if y != 4:
         raise EngineError(f"2 + 2 gives {y} on {provider}")
     first: str = session.get_providers()[0]

@@ -1,0 +1,98 @@
+"""What the documentation shows is true: commands compose, YAML is what it says, Python runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+import main
+from graph.load import CONF
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Page and text of all code blocks of a language."""
+    found = []
+    for page in PAGES:
+        for text in re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL):
+            found.append((page.name, text))
+    return found
+
+
+def commands() -> list[str]:
+    """All shown calls of main.py."""
+    text = "\n".join(page.read_text() for page in PAGES)
+    calls = re.findall(r"(?:python|uv run) main\.py[^`#\n]*", text)
+    return sorted({c.split("main.py", 1)[1].strip() for c in calls})
+
+
+@pytest.mark.parametrize("words", [c for c in commands() if "my_conf" not in c and "-sc" not in c and "..." not in c])
+def test_a_command_composes(words):
+    GlobalHydra.instance().clear()
+    argv = main.with_command(["main.py", *shlex.split(words)])
+    overrides = [w for w in argv[1:] if w != "-m" and "=" in w]
+    assert all(w == "-m" or "=" in w for w in argv[1:]), argv
+    if "-m" in argv:
+        overrides = [re.sub(r"=([^\[,]*),.*", r"=\1", w) for w in overrides]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        assert compose("config", overrides)["nodes"]
+
+
+def test_there_are_commands_to_try():
+    assert len(commands()) >= 10
+
+
+@pytest.mark.parametrize(("page", "text"), blocks("yaml"))
+def test_yaml_is_a_graph_or_a_part_of_one(page, text):
+    content = yaml.safe_load(text)
+    assert set(content) <= {"defaults", "nodes"}
+    for node in content["nodes"].values():
+        assert isinstance(node, dict)
+
+
+@pytest.mark.parametrize(("page", "text"), [b for b in blocks("python") if "clip.mp4" not in b[1]])
+def test_python_runs(page, text):
+    names: dict[str, object] = {}
+    exec(compile(text, page, "exec"), names)  # our own documentation
+    assert len(names) > 1
+
+
+def test_the_user_graph_of_the_docs_runs_as_shown(tmp_path, monkeypatch):
+    """docs/node.md from top to bottom: a package and a graph of one's own."""
+    from graph.load import load
+    from tests.media import write_clip
+
+    ((_, code),) = [b for b in blocks("python") if "class LightMeter" in b[1]]
+    ((_, graph),) = [b for b in blocks("yaml") if "my_nodes" in b[1]]
+    (tmp_path / "my_nodes").mkdir()
+    (tmp_path / "my_nodes" / "__init__.py").touch()
+    (tmp_path / "my_nodes" / "light_meter.py").write_text(code)
+    (tmp_path / "my_conf" / "graph").mkdir(parents=True)
+    (tmp_path / "my_conf" / "graph" / "dusk.yaml").write_text(graph)
+    monkeypatch.syspath_prepend(tmp_path)
+    clip = write_clip(tmp_path / "clip.avi", lumas=[90] * 5 + [5] * 5)
+    words = [f"source.path={clip}", "source.realtime=false", "detector=none", "metrics=none", f"out={tmp_path / 'out'}"]
+    off = ["nodes.fuse._target_=null", "nodes.narrate._target_=null", "nodes.record._target_=null"]
+    summary = load("dusk", [*words, *off], config_dir=tmp_path / "my_conf", plugins=["my_nodes"]).run(status=False)
+    assert summary["frames"] == 10
+    assert '"text": "It is dark."' in (tmp_path / "out" / "utterances.jsonl").read_text()
+
+
+def test_every_file_of_the_framework_is_in_the_reading_order():
+    listed = (ROOT / "README.md").read_text()
+    missing = [p.name for p in (ROOT / "graph").glob("*.py") if p.name not in listed and p.name != "__init__.py"]
+    assert missing == []
+
+
+def test_a_graph_can_be_loaded_and_planned_from_python():
+    from graph.load import load
+
+    plan = load("video", ["source=webcam", "detector=none", "nodes.fuse._target_=null", "nodes.narrate._target_=null",
+                          "nodes.record._target_=null", "speech=none"]).plan  # fmt: skip
+    assert list(plan.nodes) == ["camera", "view"]
