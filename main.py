@@ -29,7 +29,7 @@ def with_command(argv: list[str]) -> list[str]:
 def execute(config: dict[str, Any], *, plugins: list[str]) -> float | None:
     """Execute the command of a composed configuration; the figure that sweeps optimise."""
     from graph.build import Builder
-    from graph.load import checked
+    from graph.compose import checked
 
     command = Builder().instantiate(config["command"])
     graph = checked(config, allowed=plugins) if getattr(command, "needs_graph", True) else None

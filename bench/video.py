@@ -20,7 +20,7 @@ import numpy as np
 import onnxruntime
 
 from bench import report
-from graph.load import load
+from graph import load
 
 ROUNDS, SIZE = 3, 640
 

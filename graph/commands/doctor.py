@@ -13,7 +13,7 @@ from rich.table import Table
 from graph.build import Builder
 
 if TYPE_CHECKING:
-    from graph.load import Graph
+    from graph.compose import Graph
 
 MARKS = {"works": "[green]works[/]", "missing": "[yellow]missing[/]", "broken": "[red]broken[/]"}
 

@@ -10,7 +10,7 @@ from graph import describe
 from graph.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from graph.load import Graph
+    from graph.compose import Graph
 
 FORMS = ("table", "mermaid", "svg")
 

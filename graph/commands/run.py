@@ -19,7 +19,7 @@ from graph.metrics import Server
 from graph.runtime import Result, Runtime
 
 if TYPE_CHECKING:
-    from graph.load import Graph
+    from graph.compose import Graph
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 import main
-from graph.load import CONF
+from graph.compose import CONF
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -20,8 +20,8 @@ def blocks(language: str) -> list[tuple[str, str]]:
     """Page and text of all code blocks of a language."""
     found = []
     for page in PAGES:
-        for text in re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL):
-            found.append((page.name, text))
+        texts = re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        found += [(page.name, text) for text in texts]
     return found
 
 
@@ -65,7 +65,7 @@ def test_python_runs(page, text):
 
 def test_the_user_graph_of_the_docs_runs_as_shown(tmp_path, monkeypatch):
     """docs/node.md from top to bottom: a package and a graph of one's own."""
-    from graph.load import load
+    from graph import load
     from tests.media import write_clip
 
     ((_, code),) = [b for b in blocks("python") if "class LightMeter" in b[1]]
@@ -91,7 +91,7 @@ def test_every_file_of_the_framework_is_in_the_reading_order():
 
 
 def test_a_graph_can_be_loaded_and_planned_from_python():
-    from graph.load import load
+    from graph import load
 
     plan = load("video", ["source=webcam", "detector=none", "nodes.fuse._target_=null", "nodes.narrate._target_=null",
                           "nodes.record._target_=null", "speech=none"]).plan  # fmt: skip
