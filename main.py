@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +28,59 @@ def with_command(argv: list[str]) -> list[str]:
     return [argv[0], *rest[:at], f"command={argv[1]}", *rest[at:]]
 
 
-def execute(config: dict[str, Any], *, plugins: list[str]) -> float | None:
+def execute(config: dict[str, Any], words: list[str]) -> float | None:
     """Execute the command of a composed configuration; the figure that sweeps optimise."""
     from graph.build import Builder
     from graph.compose import checked
 
+    typed = any(word.lstrip("+").startswith("plugins=") for word in words)
     command = Builder().instantiate(config["command"])
-    graph = checked(config, allowed=plugins) if getattr(command, "needs_graph", True) else None
+    needs_graph = getattr(command, "needs_graph", True)
+    graph = checked(config, allowed=config["plugins"] if typed else []) if needs_graph else None
     score: float | None = command.score(command.execute(graph))
     return score
+
+
+def once(words: list[str]) -> bool:
+    """Compose and execute once. False: the configuration asks for a sweep instead."""
+    from graph.compose import composed
+
+    config, is_sweep = composed(words)
+    if not is_sweep:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+        execute(config, words)
+    return not is_sweep
+
+
+def by_hydra() -> None:
+    """Everything that has a flag: sweeps (-m), --cfg, --help, --config-dir, completion."""
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import DictConfig, OmegaConf
+
+    @hydra.main(version_base="1.3", config_path="conf", config_name="config")
+    def app(cfg: DictConfig) -> float | None:
+        job = HydraConfig.get()
+        config: Any = OmegaConf.to_container(cfg, resolve=True)
+        if job.mode == RunMode.MULTIRUN:
+            config["out"] = str(Path(str(config["out"])) / str(job.job.num))
+        with told():
+            return execute(config, list(job.overrides.task))
+
+    app()
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Our own errors are told in their own words, as the last line, without a traceback."""
+    from graph.errors import CauceError
+
+    try:
+        yield
+    except CauceError as e:
+        print(f"error: {e}", file=sys.stderr)
+        sys.exit(1)
 
 
 def main() -> None:
@@ -42,33 +88,12 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
     sys.argv = with_command(sys.argv)
-
-    import hydra
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-    from omegaconf import DictConfig, OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-    def app(cfg: DictConfig) -> float | None:
-        from graph.errors import CauceError
-
-        logging.captureWarnings(True)
-        job = HydraConfig.get()
-        try:
-            config = OmegaConf.to_container(cfg, resolve=True)
-            assert isinstance(config, dict)
-            if job.mode == RunMode.MULTIRUN:
-                config["out"] = str(Path(str(config["out"])) / str(job.job.num))
-            typed = [o.partition("=")[0].lstrip("+") for o in job.overrides.task]
-            return execute(
-                {str(k): v for k, v in config.items()}, plugins=list(cfg.plugins) if "plugins" in typed else []
-            )
-        except (CauceError, OmegaConfBaseException) as e:
-            print(f"error: {e}", file=sys.stderr)
-            sys.exit(1)
-
-    app()
+    words = sys.argv[1:]
+    with told():
+        # Hydra's own entry composes twice, to find out whether it is to sweep; one composition is enough.
+        if not any(word.startswith("-") for word in words) and once(words):
+            return
+    by_hydra()
 
 
 if __name__ == "__main__":

@@ -51,25 +51,38 @@ def load(
     Raises:
         ConfigError: With all mistakes.
     """
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     words = [*([f"graph={name}"] if name else []), *overrides]
     if config_dir is not None:
         words.append(f"hydra.searchpath=[file://{Path(config_dir).resolve()}]")
     if plugins:
         words.append(f"plugins=[{','.join(plugins)}]")
+    return checked(composed(words)[0], allowed=plugins)
+
+
+def composed(words: Sequence[str]) -> tuple[dict[str, Any], bool]:
+    """The configuration that `words` of the command line compose, and whether it asks for a sweep over several.
+
+    Raises:
+        ConfigError: For an unknown group, option or key, and for words that are no overrides.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf, open_dict
+    from omegaconf.errors import OmegaConfBaseException
+
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = OmegaConf.to_container(compose("config", words), resolve=True)
+            cfg = compose("config", list(words), return_hydra_config=True)
+        is_sweep = str(cfg.hydra.mode).endswith("MULTIRUN")
+        with open_dict(cfg):
+            del cfg["hydra"]
+        config = OmegaConf.to_container(cfg, resolve=True)
     except (HydraException, OmegaConfBaseException) as e:
         raise ConfigError([_first_lines(e)]) from e
     assert isinstance(config, dict)
-    return checked({str(k): v for k, v in config.items()}, allowed=plugins)
+    return {str(k): v for k, v in config.items()}, is_sweep
 
 
 def checked(config: Mapping[str, Any], *, allowed: Sequence[str]) -> Graph:

@@ -7,7 +7,7 @@ from typing import Any
 
 from graph.build import Builder
 from graph.node import Captured, EndOfStream, Stamp
-from graph.packet import Door
+from graph.packet import Door, Ticket
 from graph.plan import PlannedNode
 from graph.step import Step, Wiring
 
@@ -22,6 +22,8 @@ class SourceStep(Step):
         self._door, self._lossless, self._frames = door, lossless, frames
         self._next_seq = dict.fromkeys(self._types, 0)
         self._entered = 0
+        self._is_free = planned.spec.in_flight is None and not self._blocking
+        """Whether every capture may enter, always."""
         self._origins = {name: f"{self.spec.name}.{name}" if name else self.spec.name for name in self._types}
 
     def advance(self) -> bool:
@@ -51,28 +53,32 @@ class SourceStep(Step):
 
     def _let_in(self, out: Any, now_ns: int) -> None:
         """Send on what was captured, or turn it away at the door."""
-        may_enter = self._may_enter()
-        ticket = self._door.enter() if may_enter else None
+        may_enter = self._is_free or self._may_enter()
+        ticket = self._door.enter() if may_enter and not self._is_free else None
         if may_enter:
             self._entered += 1
         else:
             self.tally.at_door += 1
-        for name, kind in self._types.items():
-            captured = out if self._sole else getattr(out, name)
-            if captured is None:
-                continue
-            if type(captured) is not Captured or not isinstance(captured.message, kind):
-                raise self.wrong(getattr(captured, "message", captured), kind, None)
-            stamp = self._stamped(name, captured, now_ns)
-            if may_enter:
-                for give in self.targets[name]:
-                    give(stamp, captured.message, now_ns, ticket)
+        if self._sole:
+            self._emit("", out, now_ns, ticket, may_enter=may_enter)
+            return
+        for name in self._types:
+            captured = getattr(out, name)
+            if captured is not None:
+                self._emit(name, captured, now_ns, ticket, may_enter=may_enter)
 
-    def _stamped(self, name: str, captured: Captured[Any], now_ns: int) -> Stamp:
+    def _emit(self, name: str, captured: Any, now_ns: int, ticket: Ticket | None, *, may_enter: bool) -> None:
+        """Number and stamp a capture, and send it on if it may enter."""
+        if type(captured) is not Captured or not isinstance(captured.message, self._types[name]):
+            raise self.wrong(getattr(captured, "message", captured), self._types[name], None)
+        message, captured_ns, seq = captured
         expected = self._next_seq[name]
-        seq = expected if captured.seq is None else captured.seq
-        if seq > expected and expected:
+        if seq is None:
+            seq = expected
+        elif seq > expected and expected:
             self.tally.gaps += seq - expected
         self._next_seq[name] = seq + 1
-        offset_ns = captured.captured_ns - now_ns if self._lossless else 0
-        return Stamp(self._origins[name], seq, captured.captured_ns, offset_ns)
+        if may_enter:
+            stamp = Stamp(self._origins[name], seq, captured_ns, captured_ns - now_ns if self._lossless else 0)
+            for give in self.targets[name]:
+                give(stamp, message, now_ns, ticket)
