@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from graph.build import Builder
-from graph.errors import ConfigError
+from graph.errors import ConfigError, nearest
 from graph.plan import Plan, make_plan
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -80,7 +80,7 @@ def composed(words: Sequence[str]) -> tuple[dict[str, Any], bool]:
             del cfg["hydra"]
         config = OmegaConf.to_container(cfg, resolve=True)
     except (HydraException, OmegaConfBaseException) as e:
-        raise ConfigError([_first_lines(e)]) from e
+        raise ConfigError([_told(e)]) from e
     assert isinstance(config, dict)
     return {str(k): v for k, v in config.items()}, is_sweep
 
@@ -108,5 +108,15 @@ def default_out() -> str:
     return f"runs/{datetime.now():%Y-%m-%d_%H%M%S}"
 
 
-def _first_lines(e: Exception) -> str:
-    return "\n    ".join(line.strip() for line in str(e).strip().splitlines() if line.strip())
+def _told(e: Exception) -> str:
+    """What Hydra says, with the nearest right word where a key was wrong."""
+    lines = [line.strip() for line in str(e).strip().splitlines() if line.strip()]
+    lines = lines[: next((i for i, line in enumerate(lines) if line.startswith("Config search path")), None)]
+    cause: BaseException | None = e
+    while cause is not None and not getattr(cause, "key", None):
+        cause = cause.__cause__
+    parent, key = getattr(cause, "parent_node", None), getattr(cause, "key", None)
+    if parent is not None and key is not None:
+        where = getattr(cause, "full_key", None) or key
+        return f"{where}: there is no such key{nearest(key, [str(k) for k in parent])}"
+    return "\n    ".join(lines)
