@@ -1,21 +1,25 @@
-"""Video: frames, their times, and what is said of parameters that make no sense. Damaged files: tests/faults."""
+"""Video: frames, times, and what is said of files that are none."""
 
 import time
 from pathlib import Path
-from threading import Timer
 
+import cv2
 import numpy as np
 import pytest
 
 from graph import EndOfStream
-from nodes.ops.capture import shown
-from nodes.video import Video
-from tests import media
+from nodes.video import Video, shown
 
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    return media.clip(tmp_path / "clip.avi")
+    """20 frames of 64 x 48 at 25 a second; each is as bright as its number times 10, and red."""
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
+    for i in range(20):
+        writer.write(np.full((48, 64, 3), (0, 0, 10 * i), np.uint8))
+    writer.release()
+    return path
 
 
 def played(node: Video, most: int = 1000):
@@ -86,6 +90,29 @@ def test_the_plan_knows_the_size_of_a_file(clip):
     assert "size_wh" not in Video.emits({"index": 0}, {})[""]
 
 
+def test_a_truncated_file_ends_with_a_warning(tmp_path, caplog):
+    path = tmp_path / "noise.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 240))
+    noise = np.random.default_rng(1)
+    for _ in range(20):
+        writer.write(noise.integers(0, 255, (240, 320, 3), np.uint8))
+    writer.release()
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    frames = played(Video(str(path), realtime=False))
+    assert 5 < len(frames) < 15
+    assert "of the 20 frames that it announces; it is damaged or cut off" in caplog.text
+
+
+def test_a_file_without_a_frame_is_an_error(tmp_path):
+    path = tmp_path / "noise.mp4"
+    path.write_bytes(bytes(range(256)) * 40)
+    node = Video(str(path))
+    with pytest.raises(ValueError, match=r"noise.mp4: cannot be opened as a video; is it complete"):
+        node.setup()
+    node.close()
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
@@ -106,7 +133,7 @@ def test_a_missing_file_is_named_with_the_nearest_there_is(clip):
 
 def test_a_webcam_that_is_not_there_is_named():
     node = Video(index=77)
-    with pytest.raises(ConnectionError, match="webcam 77: cannot be opened; there is: "):
+    with pytest.raises(ValueError, match="webcam 77: cannot be opened; there is: "):
         node.setup()
     node.close()
 
