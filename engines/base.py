@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from os.path import expanduser  # unlike Path.expanduser, it leaves "~nobody" as it is
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
@@ -56,7 +57,7 @@ class Weights:
             return problems
         weights = cls.parse(value)
         if weights.path is not None:
-            return list(_path_problems(Path(weights.path).expanduser()))
+            return list(_path_problems(Path(expanduser(weights.path))))
         return [] if weights.url else ["no weights given; set it to the path of a model file"]
 
 

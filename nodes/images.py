@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 from glob import glob
+from os.path import expanduser
 from pathlib import Path
 from threading import Event
 from time import monotonic_ns
@@ -119,7 +120,7 @@ class Images(Node):
 
 def found(path: str) -> list[Path]:
     """Images of a folder, or files of a pattern, in natural order."""
-    folder = Path(path).expanduser()
+    folder = Path(expanduser(path))
     paths = folder.iterdir() if folder.is_dir() else map(Path, glob(str(folder)))
     images = [p for p in paths if p.is_file() and (p.suffix.lower() in SUFFIXES)]
     return sorted(images, key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", p.name)])

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from os.path import expanduser
 from pathlib import Path
 from threading import Event
 from time import monotonic_ns
@@ -70,7 +71,7 @@ class Video(Node):
         if path is not None and index is not None:
             yield f"index: is {index!r}, but path is {path!r}; expected one of the two"
         if path is not None and not _is_address(str(path)):
-            yield from (f"path: {problem}" for problem in _file_problems(Path(str(path)).expanduser()))
+            yield from (f"path: {problem}" for problem in _file_problems(Path(expanduser(str(path)))))
         if params.get("fps") is not None:
             yield from checks.number_problems(params, "fps", low=0.01, high=1000)
         if params.get("hfov_deg") is not None:
@@ -84,7 +85,7 @@ class Video(Node):
         path = params.get("path")
         if path is not None and not _is_address(str(path)):
             with quiet():
-                capture = cv2.VideoCapture(str(Path(path).expanduser()))
+                capture = cv2.VideoCapture(expanduser(str(path)))
                 size = _size(capture)
                 capture.release()
             if all(size):
@@ -209,7 +210,7 @@ class Video(Node):
             if self.index is not None:
                 capture = cv2.VideoCapture(self.index)
             else:
-                capture = cv2.VideoCapture(str(Path(str(self.path)).expanduser()) if self.is_file else str(self.path))
+                capture = cv2.VideoCapture(expanduser(str(self.path)) if self.is_file else str(self.path))
         if not capture.isOpened():
             raise ValueError(f"{self.name}: {self._why_closed()}")
         if self.index is not None:
