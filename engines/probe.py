@@ -9,6 +9,7 @@ import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from engines import nvidia
@@ -100,7 +101,10 @@ def _run_tiny(ort: Any, provider: str) -> str:
 
 def _packages() -> Iterator[Finding]:
     for name, distributions, remedy in PACKAGES:
-        if found := _installed(distributions):
+        found = _installed(distributions)
+        if found and not find_spec(name):
+            yield Finding("packages", name, "broken", f"{found} is installed, but has no module {name}", remedy)
+        elif found:
             yield Finding("packages", name, "works", f"{found} is installed; not tried")
         else:
             yield Finding("packages", name, "missing", "not installed; this is optional", remedy)
