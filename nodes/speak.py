@@ -1,6 +1,7 @@
 """Says what is to be said: to a sound card, a WAV file, the console. A thread of its own keeps it from delaying others.
 
-The most urgent comes first and interrupts what is less so; what has become too old is dropped, never said late.
+The most urgent comes first and interrupts; what has become too old is dropped, never said late. A lossless run has no
+present that anybody could listen in: its speech is laid out on the time of the captures, the same each time.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Condition, Thread
 from time import monotonic, monotonic_ns
@@ -17,23 +18,19 @@ from typing import Any, Literal, TextIO
 from graph import Node, Stamp
 from graph.errors import nearest
 from nodes.messages import Utterance
-from nodes.ops import checks, espeak
+from nodes.ops import checks, voices
+from nodes.ops.agenda import Agenda, Item
+from nodes.ops.espeak import SAMPLE_RATE
 from nodes.ops.playback import Card, Sound, WavFile, panned
 from nodes.phrases import languages
 
 log = logging.getLogger(__name__)
-MOST_WAITING = 8
 FINISH_S = 5.0
+CLOSE_S = 0.2
 CACHED_PHRASES = 200
-NO_VOICE = "no espeak-ng here, so nothing sounds; install the package espeakng-loader, or Debian's espeak-ng"
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """An utterance that has not been said yet."""
-
-    utterance: Utterance
-    stamp: Stamp
+END_NS = 2**63 - 1
+NO_VOICE = "there is no espeak-ng, so nothing sounds; install the package espeakng-loader, or Debian's espeak-ng"
+NO_SOUNDDEVICE = "the package sounddevice is not installed; install the extra: uv sync --extra audio"
 
 
 class Speak(Node):
@@ -42,9 +39,11 @@ class Speak(Node):
     Args:
         language: What `narrate` speaks by default; each utterance says its own.
         rate_wpm: Words a minute.
-        card: "auto" plays where there is a sound card; true insists on one; false does not look for one.
-        wav: File for the sound, on the timeline of the captures; null: none.
-        log: File for what was said, a line of JSON each; null: none.
+        card: "auto" plays where there is a sound card; true insists on one; false does not look for one. A lossless
+            run plays nothing.
+        wav: File for the sound, stereo, on the timeline of the captures, from the first utterance on; null: none.
+        log: File for what was said, a line of JSON each; null: none. The keys of a line: captured_ns, spoken_ns (when
+            the sound began, on the clock of captured_ns), text, language, priority, why.
         console: Whether to log the words, too.
         in_process: Whether espeak-ng (GPL-3.0) may be loaded into this process; else it runs as a separate program.
     """
@@ -60,22 +59,19 @@ class Speak(Node):
         console: bool = False,
         in_process: bool = False,
     ) -> None:
-        self.language, self.rate_wpm, self.card_wanted = language, rate_wpm, card
+        self.language, self.rate_wpm, self.card_wanted = language, int(rate_wpm), card
         self.console, self.in_process = console, in_process
         self.wav = WavFile(Path(wav)) if wav else None
         self.log_path = Path(log) if log else None
         self.log_file: TextIO | None = None
         self.card: Card | None = None
-        self.voice: espeak.Synthesiser | None = None
-        self.waiting: list[Waiting] = []
+        self.voice: voices.Synthesiser | None = None
+        self.sounds: dict[tuple[str, str], bytes] = {}
+        self.agenda = Agenda()
         self.changed = Condition()
         self.closing = self.speaking = False
-        self.priority = 3
         self.first_ns: int | None = None
-        self.until_ns = 0
-        self.expired = 0
         self.words = ""
-        self.sounds: dict[tuple[str, str], bytes] = {}
         self.thread: Thread | None = None
 
     @classmethod
@@ -86,25 +82,24 @@ class Speak(Node):
             yield f"language: is {language!r}{nearest(language, languages())}"
         yield from checks.word_problems(params, "card", ("auto", True, False))
         yield from checks.number_problems({"rate_wpm": 190, **params}, "rate_wpm", low=80, high=450)
+        if params.get("card") is True and find_spec("sounddevice") is None:
+            yield f"card: {NO_SOUNDDEVICE}; or choose speech=wav"
 
     def setup(self) -> None:
-        """Find a voice and the outputs, and start the thread."""
-        self.voice = espeak.find(in_process=self.in_process)
-        if self.voice is None:
-            log.warning("%s", NO_VOICE)
+        """Find the outputs and a voice."""
         if self.card_wanted:
             self.card = self._find_card()
+        if self.card is not None or self.wav is not None:
+            self.voice = self._find_voice()
         if self.log_path is not None:
             self.log_path.parent.mkdir(parents=True, exist_ok=True)
             self.log_file = self.log_path.open("w", encoding="utf-8", buffering=1)
-        self.thread = Thread(target=self._speak_all, name="cauce-speaker", daemon=True)
-        self.thread.start()
 
     def _find_card(self) -> Card | None:
         try:
             return Card()
         except ImportError:
-            why = "the package sounddevice is not installed; install the extra: uv sync --extra audio"
+            why = NO_SOUNDDEVICE
         except Exception as e:  # PortAudio's own class of errors needs its import to be named
             why = f"no sound card answers: {e}"
         if self.card_wanted is True:
@@ -112,72 +107,82 @@ class Speak(Node):
         log.warning("%s; speech goes on without it", why)
         return None
 
-    def process(self, utterance: Utterance, stamp: Stamp) -> None:
-        """Leave it to the thread."""
-        with self.changed:
-            if self.first_ns is None:
-                self.first_ns = stamp.captured_ns
-            same = utterance.key
-            self.waiting = [w for w in self.waiting if not same or w.utterance.key != same]
-            self.waiting.append(Waiting(utterance, stamp))
-            self.waiting.sort(key=lambda w: (w.utterance.priority, w.stamp.captured_ns))
-            self.expired += len(self.waiting[MOST_WAITING:])
-            del self.waiting[MOST_WAITING:]
-            self.changed.notify_all()
+    def _find_voice(self) -> voices.Synthesiser | None:
+        try:
+            voice = voices.find(in_process=self.in_process)
+        except OSError as e:
+            log.warning("%s; nothing sounds", e)
+            return None
+        if voice is None:
+            log.warning("%s", NO_VOICE)
+        return voice
 
-    def _speak_all(self) -> None:
-        while (next_ := self._next()) is not None:
-            try:
-                self._speak(next_)
-            except Exception as e:
-                log.warning("cannot say %r: %s", next_.utterance.text, e)
+    def process(self, utterance: Utterance, stamp: Stamp) -> None:
+        """Leave it to the thread; in a lossless run lay it out at once."""
+        if self.first_ns is None:
+            self._begin(stamp)
+        if self.thread is None:
+            self._lay_out(stamp.captured_ns)
+        with self.changed:
+            self.agenda.add(Item(utterance, stamp))
+            self.changed.notify_all()
+        if self.thread is None:
+            self._lay_out(stamp.captured_ns)
+
+    def _begin(self, stamp: Stamp) -> None:
+        """The first utterance tells when the sound begins, and whether the run is live, so that it needs the thread."""
+        self.first_ns = stamp.captured_ns
+        if not stamp.offset_ns:
+            self.thread = Thread(target=self._speak_live, name="cauce-speaker", daemon=True)
+            self.thread.start()
+        elif self.card is not None:
+            log.warning(
+                "the sound card stays silent, because the run is lossless; for a live one: source.realtime=true"
+            )
+
+    def _lay_out(self, until_ns: int) -> None:
+        """Say all that may begin by `until_ns`, a capture time, of a lossless run."""
+        while (taken := self.agenda.take(until_ns)) is not None:
+            self._say(*taken)
+
+    def _speak_live(self) -> None:
+        while (item := self._next()) is not None:
+            self._say(item)
             with self.changed:
                 self.speaking = False
                 self.changed.notify_all()
 
-    def _next(self) -> Waiting | None:
-        """The next to be said, when it is time for it; None at the end."""
+    def _next(self) -> Item | None:
+        """The next to be said live, when it is time for it; None at the end."""
         with self.changed:
-            while True:
-                if self.closing:
-                    return None
-                rest_s = self._rest_s()
-                if self.waiting and rest_s <= 0:
+            while not self.closing:
+                now_ns = monotonic_ns()
+                if (taken := self.agenda.take(now_ns)) is not None:
                     self.speaking = True
-                    return self.waiting.pop(0)
-                self.changed.wait(rest_s if self.waiting else None)
+                    return taken[0]
+                due_ns = self.agenda.due_ns()
+                self.changed.wait(None if due_ns is None else (due_ns - now_ns) / 1e9)
+        return None
 
-    def _rest_s(self) -> float:
-        """How long what is being said still takes for the first that waits; 0 when that may interrupt."""
-        if not self.waiting:
-            return 0.0
-        first = self.waiting[0]
-        is_lossless = first.stamp.offset_ns != 0  # media time does not pass by itself
-        if is_lossless or first.utterance.priority < self.priority:
-            return 0.0
-        return (self.until_ns - first.stamp.now_ns()) / 1e9
-
-    def _speak(self, w: Waiting) -> None:
-        """Say one: at its capture's time or when the one before is over, unless that is too late."""
-        u, stamp = w.utterance, w.stamp
-        interrupts = u.priority < self.priority
-        if stamp.offset_ns:
-            start_ns = stamp.captured_ns if interrupts else max(stamp.captured_ns, self.until_ns)
-        else:
-            start_ns = stamp.now_ns()
-        if start_ns - stamp.captured_ns > u.max_age_ms * 1e6:
-            self.expired += 1
-            return
-        sound = self._sound(u)
-        start_ns = start_ns if stamp.offset_ns else stamp.now_ns()
-        assert self.first_ns is not None
-        if self.card is not None:
-            self.card.play(sound)
-        if self.wav is not None and len(sound):
-            self.wav.add(max(0, start_ns - self.first_ns) / 1e9, sound)
-        self.priority = u.priority
-        self.until_ns = start_ns + int(len(sound) / espeak.SAMPLE_RATE * 1e9)
-        self._tell(u, stamp, start_ns)
+    def _say(self, item: Item, start_ns: int | None = None) -> None:
+        """Say one now, or at `start_ns` of a lossless run, unless that is too late; what goes wrong is logged."""
+        try:
+            sound = self._sound(item.utterance)
+            duration_ns = int(len(sound) / SAMPLE_RATE * 1e9)
+            with self.changed:
+                is_live = start_ns is None
+                start_ns = item.stamp.now_ns() if start_ns is None else start_ns
+                if self.closing or not self.agenda.begin(item, start_ns, duration_ns=duration_ns):
+                    return
+            if self.card is not None and is_live:
+                self.card.play(sound)
+                start_ns += self.card.latency_ns
+            self._tell(item, start_ns)
+            if self.wav is not None and self.first_ns is not None and len(sound):
+                self.wav.add((start_ns - self.first_ns) / 1e9, sound)
+        except Exception as e:
+            if not self.closing:
+                log.warning("cannot say %r: %s", item.utterance.text, e)
 
     def _sound(self, u: Utterance) -> Sound:
         key = (u.language, u.text)
@@ -187,13 +192,14 @@ class Speak(Node):
             self.sounds[key] = self.voice.synthesise(u.text, voice=u.language, rate_wpm=self.rate_wpm)
         return panned(self.sounds.get(key, b""), u.bearing_deg)
 
-    def _tell(self, u: Utterance, stamp: Stamp, spoken_ns: int) -> None:
+    def _tell(self, item: Item, spoken_ns: int) -> None:
+        u = item.utterance
         self.words = u.text
         if self.console:
             log.info("says: %s", u.text)
         if self.log_file is not None:
             line = {
-                "captured_ns": stamp.captured_ns,
+                "captured_ns": item.stamp.captured_ns,
                 "spoken_ns": spoken_ns,
                 "text": u.text,
                 "language": u.language,
@@ -207,17 +213,20 @@ class Speak(Node):
         return f'"{self.words}"' if self.words else ""
 
     def facts(self) -> Mapping[str, Mapping[str, str]]:
-        """See `Node.facts`."""
+        """See `Node.facts`; `dropped` counts what was never said, being too late or too much."""
         card = "yes" if self.card is not None else "no"
-        return {"speech": {"voice": self.voice.name if self.voice else "none", "card": card}}
+        engine = self.voice.name if self.voice is not None else "none"
+        return {"speech": {"engine": engine, "card": card, "dropped": str(self.agenda.dropped)}}
 
     def finish(self) -> None:
         """Let what waits be said, and be heard where there is a card."""
         deadline = monotonic() + FINISH_S
+        if self.thread is None:
+            self._lay_out(END_NS)
         with self.changed:
-            while (self.waiting or self.speaking) and monotonic() < deadline:
+            while (self.agenda.waiting or self.speaking) and monotonic() < deadline:
                 self.changed.wait(0.1)
-            rest_s = (self.until_ns - monotonic_ns()) / 1e9 if self.card is not None else 0
+            rest_s = self.agenda.rest_ns(monotonic_ns()) / 1e9 if self.card is not None else 0.0
             if rest_s > 0:
                 self.changed.wait(min(rest_s, deadline - monotonic()))
 
@@ -226,8 +235,12 @@ class Speak(Node):
         with self.changed:
             self.closing = True
             self.changed.notify_all()
+        if self.card is not None:
+            self.card.stop()
+        if self.voice is not None:
+            self.voice.close()  # ends a synthesis under way, which the thread may wait for
         if self.thread is not None:
-            self.thread.join(0.5)
-        for part in (self.card, self.voice, self.wav, self.log_file):
+            self.thread.join(CLOSE_S)
+        for part in (self.card, self.wav, self.log_file):
             if part is not None:
                 part.close()

@@ -1,43 +1,46 @@
-"""Frames from a video file, a webcam, or a network camera (RTSP, HTTP). Knows OpenCV, and no other node."""
+"""Frames from a video file, a webcam, or a network camera (RTSP, HTTP). Knows no other node."""
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from os.path import expanduser
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from time import monotonic_ns
 from typing import Any
 
 import cv2
+import numpy as np
+import numpy.typing as npt
 
 from graph import Captured, Contract, EndOfStream, Node
-from graph.errors import nearest
 from nodes.messages import Frame
-from nodes.ops import checks
-from nodes.ops.camera import Camera, Pinhole
+from nodes.ops import capture, checks
+from nodes.ops.camera import Pinhole, whole_pair
+from nodes.ops.clip import Clip
 
 log = logging.getLogger(__name__)
-RECONNECTS = 5
 FIRST_PAUSE_S = 0.5
+MOST_LATE_NS = 500_000_000
 
 
 class Video(Node):
-    """A camera, or a file in its place.
+    """A camera, or a file in its place. Gives RGB frames.
+
+    A file in real time behaves as a camera: a frame counts as captured when it is due, and one that nobody fetched
+    before the next was due is lost, which shows as a gap in `seq`. A camera that breaks off is opened again.
 
     Args:
         path: A video file, or an address: rtsp://..., http://...
         index: A webcam, counted from 0; instead of `path`.
-        realtime: Of a file: whether it is played at its own rate, as a camera would give it, frames that nobody fetched
-            in time being lost; else every frame comes, as fast as it is asked for, with media time as capture time.
-        loop: Whether a file begins again at its end.
+        realtime: Whether a file is played at its own rate; else every frame comes, as fast as it is asked for, with
+            the file's own times.
+        loop: Whether a file begins again at its end. Times and numbers go on.
         start_frame: First frame of a file.
-        fps: Frames per second of a file that does not tell, or to be asked of a webcam.
-        size_wh: Size to be asked of a webcam.
+        fps: Frames per second of a file, where its own times are wrong or absent; of a webcam, the rate to ask for.
+        size_wh: Size to ask a webcam for.
         hfov_deg: Horizontal field of view, for bearings; null: unknown.
+        reconnects: How often a camera that gives no frame is opened again, each time after twice as long a pause.
     """
 
     def __init__(
@@ -49,18 +52,20 @@ class Video(Node):
         loop: bool = False,
         start_frame: int = 0,
         fps: float | None = None,
-        size_wh: list[int] | None = None,
+        size_wh: Sequence[int] | None = None,
         hfov_deg: float | None = 70.0,
+        reconnects: int = 5,
     ) -> None:
         self.path, self.index, self.realtime, self.loop = path, index, realtime, loop
         self.start_frame, self.fps, self.size_wh, self.hfov_deg = start_frame, fps, size_wh, hfov_deg
-        self.is_file = path is not None and not _is_address(path)
-        self.name = shown(path) if path is not None else f"webcam {index}"
-        self.capture: cv2.VideoCapture | None = None
-        self.camera: Camera | None = None
+        self.reconnects = reconnects
+        self.name = f"webcam {index}" if path is None else capture.shown(path)
+        self.clip: Clip | None = None
+        self.device: cv2.VideoCapture | None = None
+        self.camera: Pinhole | None = None
+        self.start_ns: int | None = None
+        self.is_slow = False
         self.woken = Event()
-        self.n = self.played = 0
-        self.start_ns = 0
 
     @classmethod
     def check(cls, params: Mapping[str, Any]) -> Iterable[str]:
@@ -70,8 +75,14 @@ class Video(Node):
             yield "path: no video given; type source=video source.path=clip.mp4, or source=webcam"
         if path is not None and index is not None:
             yield f"index: is {index!r}, but path is {path!r}; expected one of the two"
-        if path is not None and not _is_address(str(path)):
-            yield from (f"path: {problem}" for problem in _file_problems(Path(expanduser(str(path)))))
+        if _is_file(path):
+            yield from (f"path: {problem}" for problem in capture.file_problems(Path(str(path)).expanduser()))
+        elif params.get("realtime", True) is False:
+            yield "realtime: is False, but a camera cannot wait; expected True, or a file"
+        for key in ("index", "start_frame", "reconnects"):
+            value = params.get(key, 0)
+            if value is not None and not (type(value) is int and value >= 0):
+                yield f"{key}: is {value!r}; expected a whole number, 0 or more"
         if params.get("fps") is not None:
             yield from checks.number_problems(params, "fps", low=0.01, high=1000)
         if params.get("hfov_deg") is not None:
@@ -80,119 +91,120 @@ class Video(Node):
 
     @classmethod
     def emits(cls, params: Mapping[str, Any], inputs: Mapping[str, Contract]) -> Mapping[str, Contract]:
-        """The size of a file's frames; a camera tells its own only when it runs."""
+        """RGB. The size of a file's frames is known; a camera tells its own only when it runs."""
         contract: dict[str, Any] = {"channels": 3, "dtype": "uint8", "colour": "rgb", "upright": True}
-        path = params.get("path")
-        if path is not None and not _is_address(str(path)):
-            with quiet():
-                capture = cv2.VideoCapture(expanduser(str(path)))
-                size = _size(capture)
-                capture.release()
-            if all(size):
-                contract["size_wh"] = size
+        if _is_file(params.get("path")):
+            size_wh = capture.file_size_wh(Path(str(params["path"])).expanduser())
+            if size_wh is not None:
+                contract["size_wh"] = size_wh
         return {"": contract}
 
     def setup(self) -> None:
-        """Open it."""
-        self.capture = self._open()
-        told = self.capture.get(cv2.CAP_PROP_FPS)
-        if self.is_file:
-            fps = self.fps or told
-            if not 0.01 <= fps <= 1000:
-                raise ValueError(f"{self.name}: the file tells no frame rate ({told}); set source.fps")
-            self.fps = fps
-            self.announced = int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT))
-            if self.start_frame:
-                self.capture.set(cv2.CAP_PROP_POS_FRAMES, self.start_frame)
-            self.n = self.start_frame
+        """Open the file or the camera."""
+        if _is_file(self.path):
+            path = Path(str(self.path)).expanduser()
+            self.clip = Clip(path, fps=self.fps, start_frame=self.start_frame)
+        else:
+            self.device = self._open_camera()
 
     def process(self) -> Captured[Frame]:
-        """The next frame."""
-        assert self.capture is not None, "process before setup"
-        return self._from_file() if self.is_file else self._from_camera()
-
-    def _from_file(self) -> Captured[Frame]:
-        assert self.capture is not None
-        assert self.fps is not None
-        period_ns = 1e9 / self.fps
-        if not self.realtime:
-            return self._captured(self._read(), int(self.played * period_ns))
-        if not self.start_ns:
-            self.start_ns = monotonic_ns() - int(self.played * period_ns)
-        late = int((monotonic_ns() - self.start_ns) / period_ns) - self.played
-        for _ in range(late):  # as a camera does: what nobody fetched in time is lost
-            if not self.capture.grab():
-                break
-            self.n += 1
-            self.played += 1
-        due_ns = self.start_ns + int(self.played * period_ns)
-        pixels = self._read()
-        if self.woken.wait(max(0, due_ns - monotonic_ns()) / 1e9):
+        """The next frame; EndOfStream at the end of a file, or after `interrupt`."""
+        if self.clip is None:
+            return self._from_camera()
+        self._next(self.clip)
+        captured_ns = self.clip.time_ns
+        if self.realtime:
+            captured_ns = self._catch_up(self.clip)
+        captured = self._captured(self.clip.pixels(), captured_ns, self.clip.passed - 1)
+        if self.realtime and self.woken.wait(max(0, captured_ns - monotonic_ns()) / 1e9):
             raise EndOfStream
-        return self._captured(pixels, due_ns)
+        return captured
+
+    def _next(self, clip: Clip) -> None:
+        """Go to the next frame, beginning again if wanted."""
+        if self.woken.is_set():
+            raise EndOfStream
+        if clip.grab():
+            return
+        if not self.loop:
+            raise EndOfStream
+        clip.rewind()
+        clip.grab()
+
+    def _catch_up(self, clip: Clip) -> int:
+        """Pass over the frames whose successor is due already; when the one now at hand is due, host clock.
+
+        What takes too long to decode is played more slowly, or ever more frames would be passed over.
+        """
+        now_ns = monotonic_ns()
+        if self.start_ns is None:
+            self.start_ns = now_ns - clip.time_ns
+        while self.start_ns + clip.time_ns + clip.period_ns <= now_ns:
+            self._next(clip)
+        late_ns = monotonic_ns() - self.start_ns - clip.time_ns
+        if late_ns > MOST_LATE_NS:
+            log.warning(
+                "%s: decoding took %.1f s longer than there was time; it pauses for that", self.name, late_ns / 1e9
+            )
+            self.start_ns += late_ns
+        return self.start_ns + clip.time_ns
 
     def _from_camera(self) -> Captured[Frame]:
+        """The next frame of a camera, opened again as often as `reconnects` says."""
         pause_s = FIRST_PAUSE_S
-        for attempt in range(RECONNECTS + 1):
-            assert self.capture is not None
-            if self.woken.is_set():
-                raise EndOfStream
-            if self.capture.grab():
-                captured_ns = monotonic_ns()
-                ok, bgr = self.capture.retrieve()
-                if ok:
-                    return self._captured(bgr, captured_ns)
-            if self.index is not None or attempt == RECONNECTS:
-                break
-            log.warning("%s: the stream broke off; connecting again in %g s", self.name, pause_s)
+        for _ in range(self.reconnects):
+            captured = self._grabbed()
+            if captured is not None:
+                return captured
+            log.warning("%s: gives no frame; opening it again in %g s", self.name, pause_s)
             if self.woken.wait(pause_s):
                 raise EndOfStream
             pause_s *= 2
-            self.capture.release()
-            with quiet():
-                self.capture = cv2.VideoCapture(self.path or "")
-        raise RuntimeError(f"{self.name} gives no more frames; check that it is connected and not in use elsewhere")
+            self._open_again()
+        captured = self._grabbed()
+        if captured is None:
+            raise ConnectionError(f"{self.name}: gives no more frames; is it connected, and not in use elsewhere?")
+        return captured
 
-    def _read(self) -> Any:
-        """The next frame of a file, BGR; at its end the first one again, or EndOfStream."""
-        assert self.capture is not None
-        with quiet():
-            ok, bgr = self.capture.read()
-        if ok:
-            return bgr
-        if self.n == self.start_frame:
-            raise ValueError(f"{self.name}: not one frame could be decoded; is it a complete video?")
-        self._compare_with_announced()
-        if not self.loop:
+    def _grabbed(self) -> Captured[Frame] | None:
+        if self.woken.is_set():
             raise EndOfStream
-        self.capture.set(cv2.CAP_PROP_POS_FRAMES, self.start_frame)
-        self.n = self.start_frame
-        return self._read()
+        with capture.quiet():
+            if self.device is None or not self.device.grab():
+                return None
+        captured_ns = monotonic_ns()
+        pixels = capture.rgb(self.device)
+        return None if pixels is None else self._captured(pixels, captured_ns, None)
 
-    def _compare_with_announced(self) -> None:
-        if self.n < self.announced - max(2, self.announced // 100):
-            log.warning(
-                "%s: ended after %d of the %d frames that it announces; it is damaged or cut off",
-                self.name,
-                self.n,
-                self.announced,
-            )
+    def _open_camera(self) -> cv2.VideoCapture:
+        if self.index is not None:
+            size_wh = None if self.size_wh is None else whole_pair("size_wh", self.size_wh)
+            return capture.open_webcam(self.index, size_wh, self.fps)
+        return capture.open_address(str(self.path))
 
-    def _captured(self, bgr: Any, captured_ns: int) -> Captured[Frame]:
-        pixels = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-        if self.hfov_deg is not None and self.camera is None:
-            self.camera = Pinhole.from_hfov((pixels.shape[1], pixels.shape[0]), self.hfov_deg)
-        seq = self.played
-        self.n += 1
-        self.played += 1
-        return Captured(Frame(pixels, camera=self.camera), captured_ns, seq if self.is_file else None)
+    def _open_again(self) -> None:
+        self.close()
+        try:
+            self.device = self._open_camera()
+        except ConnectionError as e:
+            log.debug("%s", e)
+
+    def _captured(self, pixels: npt.NDArray[np.uint8], captured_ns: int, seq: int | None) -> Captured[Frame]:
+        size_wh = pixels.shape[1], pixels.shape[0]
+        if self.hfov_deg is not None and (self.camera is None or self.camera.size_wh != size_wh):
+            self.camera = Pinhole.from_hfov(size_wh, self.hfov_deg)
+        return Captured(Frame(pixels, camera=self.camera), captured_ns, seq)
 
     def facts(self) -> Mapping[str, Mapping[str, str]]:
-        """See `Node.facts`."""
-        if self.capture is None:
-            return {}
-        width, height = _size(self.capture)
-        facts = {"name": self.name, "size": f"{width}x{height}", "fps": f"{self.fps or 0:g}"}
+        """What is read; of a file also how many frames it announces, and how many it had once its end was seen."""
+        facts = {"name": self.name}
+        if self.clip is not None:
+            facts |= {"size": "{}x{}".format(*self.clip.size_wh), "fps": f"{self.clip.fps:g}"}
+            facts["announced"] = str(self.clip.announced)
+            if self.clip.length is not None:
+                facts["frames"] = str(self.clip.length)
+        elif self.device is not None:
+            facts |= {"size": "{}x{}".format(*capture.size_of(self.device))}
         return {"source": facts}
 
     def interrupt(self) -> None:
@@ -200,65 +212,12 @@ class Video(Node):
         self.woken.set()
 
     def close(self) -> None:
-        """Release the file or the device."""
-        if self.capture is not None:
-            self.capture.release()
-            self.capture = None
-
-    def _open(self) -> cv2.VideoCapture:
-        with quiet():
-            if self.index is not None:
-                capture = cv2.VideoCapture(self.index)
-            else:
-                capture = cv2.VideoCapture(expanduser(str(self.path)) if self.is_file else str(self.path))
-        if not capture.isOpened():
-            raise ValueError(f"{self.name}: {self._why_closed()}")
-        if self.index is not None:
-            wanted = [(cv2.CAP_PROP_FPS, self.fps)]
-            wanted += list(zip((cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT), self.size_wh or (), strict=False))
-            for key, value in wanted:
-                if value is not None:
-                    capture.set(key, value)
-        if not self.is_file:
-            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a camera's queue only makes frames old
-        return capture
-
-    def _why_closed(self) -> str:
-        if self.index is not None:
-            devices = sorted(str(p) for p in Path("/dev").glob("video*"))
-            return f"cannot be opened; there is: {', '.join(devices) or 'no /dev/video*'}"
-        if self.is_file:
-            return "cannot be opened as a video; is it complete, and a format that FFmpeg reads?"
-        return "cannot be reached; check the address, the network and the password"
+        """Release the file or the camera."""
+        for opened in (self.clip, self.device):
+            if opened is not None:
+                opened.release()
+        self.clip = self.device = None
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps OpenCV's own messages off the terminal: what matters is said by us."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-
-
-def shown(path: str) -> str:
-    """A path or an address for people: without the password in it."""
-    return re.sub(r"//[^/@]*@", "//***@", path)
-
-
-def _is_address(path: str) -> bool:
-    return "://" in path
-
-
-def _file_problems(path: Path) -> Iterable[str]:
-    if path.is_dir():
-        yield f"{path} is a folder; expected a video file (for a folder of images: source=images)"
-    elif not path.is_file():
-        siblings = [p.name for p in path.parent.iterdir() if p.is_file()] if path.parent.is_dir() else []
-        yield f"there is no file {path}{nearest(path.name, siblings) if siblings else ''}"
-
-
-def _size(capture: cv2.VideoCapture) -> tuple[int, int]:
-    return int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+def _is_file(path: str | None) -> bool:
+    return path is not None and not capture.is_address(str(path))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import wave
+import struct
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ Sound = npt.NDArray[np.float32]
 HEAD_RADIUS_M = 0.0875
 SPEED_OF_SOUND_M_S = 343.0
 FADE = SAMPLE_RATE // 100  # 10 ms: a sound that is cut without it clicks
+LATENCY_S = 0.05  # less would click where another thread keeps Python from filling the buffer in time
+HEADER_BYTES, SAMPLE_BYTES = 44, 4
+LONGEST_WAV = (2**32 - HEADER_BYTES) // SAMPLE_BYTES  # the format counts bytes in 32 bits: 13.5 hours
 
 
 def panned(samples: bytes, bearing_deg: float) -> Sound:
@@ -46,37 +49,43 @@ def cut(sound: Sound, count: int) -> Sound:
 
 
 class WavFile:
-    """Sounds at their times, silence between; the file gets its name when it is complete."""
+    """Sounds at their times, silence between; the file gets its name when it is complete.
+
+    Until then it is a valid file beside it, under a name that begins with a dot. Silence is left out of the file as a
+    hole where the file system has such, so a long run takes no more room than what was said.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        self._file: wave.Wave_write | None = None
+        self._file: BinaryIO | None = None
         self._written = 0
         self._last: tuple[int, Sound] | None = None
 
     def add(self, start_s: float, sound: Sound) -> None:
-        """Let `sound` begin at `start_s`; what is still sounding then is cut."""
-        start = int(start_s * SAMPLE_RATE)
+        """Let `sound` begin at `start_s`; what is still sounding then is cut. OSError when the file is full."""
+        start = max(0, int(start_s * SAMPLE_RATE))
         self._flush(until=start)
+        if start + len(sound) > LONGEST_WAV:
+            raise OSError(f"{self.path} is full at {start_s / 3600:.1f} hours; WAV holds no more")
         self._last = start, sound
 
-    def _flush(self, until: int | None = None) -> None:
+    def _flush(self, until: int = LONGEST_WAV) -> None:
         if self._last is None:
             return
         start, sound = self._last
         self._last = None
-        sound = sound if until is None else cut(sound, until - start)
+        sound = cut(sound, until - start)
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = wave.open(str(self._part), "wb")  # noqa: SIM115 - closed in close
-            self._file.setnchannels(2)
-            self._file.setsampwidth(2)
-            self._file.setframerate(SAMPLE_RATE)
-        gap = max(0, start - self._written)
-        self._file.writeframesraw(bytes(4 * gap))
-        self._file.writeframesraw((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
-        self._written += gap + len(sound)
+            self._file = self._part.open("wb")
+        start = max(start, self._written)
+        self._file.seek(HEADER_BYTES + SAMPLE_BYTES * start)
+        self._file.write((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
+        self._written = start + len(sound)
+        self._file.seek(0)
+        self._file.write(_wav_header(self._written))
+        self._file.flush()
 
     def close(self) -> None:
         """Complete the file; there is none if nothing was added."""
@@ -85,6 +94,14 @@ class WavFile:
             self._file.close()
             self._part.replace(self.path)
             self._file = None
+
+
+def _wav_header(count: int) -> bytes:
+    """The header of `count` samples: int16, two channels (RIFF WAVE, format 1)."""
+    size = SAMPLE_BYTES * count
+    form = struct.pack("<HHIIHH", 1, 2, SAMPLE_RATE, SAMPLE_BYTES * SAMPLE_RATE, SAMPLE_BYTES, 16)
+    riff = struct.pack("<4sI4s", b"RIFF", HEADER_BYTES - 8 + size, b"WAVE")
+    return riff + struct.pack("<4sI", b"fmt ", len(form)) + form + struct.pack("<4sI", b"data", size)
 
 
 class Card:
@@ -96,17 +113,20 @@ class Card:
         self._sound: Sound = np.zeros((0, 2), np.float32)
         self._lock = Lock()
         self._stream: Any = sounddevice.OutputStream(
-            samplerate=SAMPLE_RATE, channels=2, dtype="float32", callback=self._fill
+            samplerate=SAMPLE_RATE, channels=2, dtype="float32", latency=LATENCY_S, callback=self._fill
         )
         self._stream.start()
+        self.latency_ns = int(self._stream.latency * 1e9)
+        """From `play` to what is heard, as the driver says."""
 
     def play(self, sound: Sound) -> None:
         """Play `sound` from now on."""
         with self._lock:
             fading = cut(self._sound, FADE)
-            sound = sound.copy()
-            sound[: len(fading)] += fading[: len(sound)]
-            self._sound = sound
+            mixed = np.zeros((max(len(sound), len(fading)), 2), np.float32)
+            mixed[: len(sound)] = sound
+            mixed[: len(fading)] += fading
+            self._sound = mixed
 
     def stop(self) -> None:
         """Fall silent."""
@@ -120,6 +140,6 @@ class Card:
         out[len(now) :] = 0
 
     def close(self) -> None:
-        """Release the card."""
+        """Release the card; what it has taken already is played to its end."""
         self._stream.stop()
         self._stream.close()

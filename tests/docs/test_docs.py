@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
@@ -66,7 +67,7 @@ def test_python_runs(page, text):
 def test_the_user_graph_of_the_docs_runs_as_shown(tmp_path, monkeypatch):
     """docs/node.md from top to bottom: a package and a graph of one's own."""
     from graph import load
-    from tests.media import write_clip
+    from tests.media import clip
 
     ((_, code),) = [b for b in blocks("python") if "class LightMeter" in b[1]]
     ((_, graph),) = [b for b in blocks("yaml") if "my_nodes" in b[1]]
@@ -76,8 +77,8 @@ def test_the_user_graph_of_the_docs_runs_as_shown(tmp_path, monkeypatch):
     (tmp_path / "my_conf" / "graph").mkdir(parents=True)
     (tmp_path / "my_conf" / "graph" / "dusk.yaml").write_text(graph)
     monkeypatch.syspath_prepend(tmp_path)
-    clip = write_clip(tmp_path / "clip.avi", lumas=[90] * 5 + [5] * 5)
-    words = [f"source.path={clip}", "source.realtime=false", "detector=none", "metrics=none", f"out={tmp_path / 'out'}"]
+    video = clip(tmp_path / "clip.avi", 10, picture=lambda i: np.full((48, 64, 3), 90 if i < 5 else 5, np.uint8))
+    words = [f"source.path={video}", "source.realtime=false", "detector=none", "metrics=none", f"out={tmp_path / 'out'}"]
     off = ["nodes.fuse._target_=null", "nodes.narrate._target_=null", "nodes.record._target_=null"]
     summary = load("dusk", [*words, *off], config_dir=tmp_path / "my_conf", plugins=["my_nodes"]).run(status=False)
     assert summary["frames"] == 10

@@ -1,5 +1,7 @@
-import re
+"""Images of a folder: their order, times and kinds. Damaged ones: tests/faults."""
+
 from pathlib import Path
+from threading import Timer
 
 import cv2
 import numpy as np
@@ -44,28 +46,48 @@ def test_loop_begins_again(folder):
     assert [f.seq for f in frames] == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        (b"", "the file is empty"),
-        (b"hello", "it is no image that OpenCV can read"),
-        (b"\xff\xd8abc", "the JPEG is cut off"),
-    ],
-)
-def test_an_unreadable_image_is_named(folder, content, why):
-    (folder / "3.jpg").write_bytes(content)
-    node = Images(str(folder), realtime=False)
-    message = f"{folder / '3.jpg'}: {why}; remove it, or set source.on_unreadable=skip"
-    with pytest.raises(ValueError, match=re.escape(message)):
-        shown(node)
+def test_frames_are_rgb_or_gray_as_asked(folder):
+    cv2.imwrite(str(folder / "20.png"), np.full((24, 32), 77, np.uint8))
+    frames = shown(Images(str(folder), realtime=False))
+    assert frames[2].message.pixels[0, 0].tolist() == [200, 0, 0]
+    assert frames[3].message.pixels[0, 0].tolist() == [77, 77, 77]
+    assert shown(Images(str(folder), realtime=False, colour="gray"))[3].message.pixels[0, 0] == 77
+    assert Images.emits({}, {})[""] == {"channels": 3, "dtype": "uint8", "colour": "rgb", "upright": True}
+    assert Images.emits({"colour": "gray"}, {})[""]["channels"] == 1
 
 
-def test_unreadable_images_may_be_skipped(folder, caplog):
-    (folder / "3.jpg").write_bytes(b"")
-    assert len(shown(Images(str(folder), realtime=False, on_unreadable="skip"))) == 3
-    assert "the file is empty; skipped" in caplog.text
+def test_each_image_has_the_camera_of_its_own_size(folder):
+    cv2.imwrite(str(folder / "20.png"), np.zeros((48, 64, 3), np.uint8))
+    frames = shown(Images(str(folder), realtime=False))
+    assert [f.message.camera.size_wh for f in frames] == [(32, 24)] * 3 + [(64, 48)]
+
+
+def test_in_real_time_an_image_counts_as_captured_when_it_is_due(folder):
+    frames = shown(Images(str(folder), fps=50))
+    assert (np.diff([f.captured_ns for f in frames]) >= 20_000_000 - 1).all()
+
+
+def test_interrupt_ends_the_show(folder):
+    node = Images(str(folder), fps=0.1)
+    node.setup()
+    node.process()
+    Timer(0.05, node.interrupt).start()
+    with pytest.raises(EndOfStream):
+        node.process()
+    node.close()
 
 
 def test_mistakes_show_before_anything_is_opened(tmp_path):
     assert "path: no images given" in next(iter(Images.check({})))
     assert f"path: there is no image in {tmp_path}" in next(iter(Images.check({"path": str(tmp_path)})))
+    problems = list(Images.check({"path": str(tmp_path), "fps": 0, "colour": "bgr", "on_unreadable": "ignore"}))
+    assert problems[1:] == [
+        "fps: is 0; expected a number, 0.01 to 1000",
+        "colour: is 'bgr'; expected one of rgb, gray",
+        "on_unreadable: is 'ignore'; expected one of stop, skip",
+    ]
+
+
+@pytest.mark.data
+def test_all_real_photos_are_complete(data):
+    assert len(shown(Images(str(data / "coco" / "images"), realtime=False))) == 64

@@ -1,25 +1,21 @@
-"""Video: frames, times, and what is said of files that are none."""
+"""Video: frames, their times, and what is said of parameters that make no sense. Damaged files: tests/faults."""
 
 import time
 from pathlib import Path
+from threading import Timer
 
-import cv2
 import numpy as np
 import pytest
 
 from graph import EndOfStream
-from nodes.video import Video, shown
+from nodes.ops.capture import shown
+from nodes.video import Video
+from tests import media
 
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """20 frames of 64 x 48 at 25 a second; each is as bright as its number times 10, and red."""
-    path = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
-    for i in range(20):
-        writer.write(np.full((48, 64, 3), (0, 0, 10 * i), np.uint8))
-    writer.release()
-    return path
+    return media.clip(tmp_path / "clip.avi")
 
 
 def played(node: Video, most: int = 1000):
@@ -46,6 +42,30 @@ def test_pixels_are_rgb(clip):
     red, green, blue = played(Video(str(clip), realtime=False))[15].message.pixels.reshape(-1, 3).mean(axis=0)
     assert red > 120
     assert max(green, blue) < 30
+
+
+def test_a_file_of_varying_rate_keeps_its_own_times_also_when_it_begins_again(tmp_path):
+    path = media.retime(media.clip(tmp_path / "phone.mp4"), [(10, 0.5), (10, 1.5)])
+    frames = played(Video(str(path), realtime=False, loop=True), most=22)
+    steps_ms = np.diff([f.captured_ns for f in frames]) / 1e6
+    assert steps_ms.tolist() == [20] * 10 + [60] * 9 + [40, 20]
+
+
+def test_a_given_rate_takes_the_place_of_the_times_in_the_file(clip):
+    frames = played(Video(str(clip), realtime=False, fps=10))
+    assert [f.captured_ns for f in frames] == [i * 100_000_000 for i in range(20)]
+
+
+def test_start_frame_keeps_the_numbers_and_times_of_the_file(clip):
+    frames = played(Video(str(clip), realtime=False, start_frame=15))
+    assert [f.seq for f in frames] == [15, 16, 17, 18, 19]
+    assert frames[0].captured_ns == 15 * 40_000_000
+    assert frames[0].message.pixels[0, 0, 0] == pytest.approx(150, abs=10)
+
+
+def test_start_frame_beyond_the_end_is_an_error(clip):
+    with pytest.raises(ValueError, match=r"clip.avi: start_frame is 20, but there are 20 frames"):
+        Video(str(clip), start_frame=20).setup()
 
 
 def test_a_live_file_is_paced_and_stamped_with_the_time_at_which_a_camera_would_have_seen_it(clip):
@@ -75,13 +95,37 @@ def test_loop_goes_on_with_time_and_numbers(clip):
     assert (frames[44].message.pixels == frames[4].message.pixels).all()
 
 
-def test_interrupt_wakes_it_up(clip):
-    node = Video(str(clip))
+def test_a_loop_in_real_time_goes_on_behind_a_slow_reader(clip):
+    node = Video(str(clip), loop=True)
+    node.setup()
+    numbers = []
+    for _ in range(4):
+        numbers.append(node.process().seq)
+        time.sleep(0.3)
+    node.close()
+    assert numbers[-1] >= 20
+    assert (np.diff(numbers) >= 6).all()
+
+
+def test_interrupt_wakes_up_who_waits_for_the_next_frame(tmp_path):
+    node = Video(str(media.clip(tmp_path / "slow.avi", fps=0.1)))
     node.setup()
     node.process()
-    node.interrupt()
+    Timer(0.05, node.interrupt).start()
     with pytest.raises(EndOfStream):
         node.process()
+    with pytest.raises(EndOfStream):
+        node.process()
+    node.close()
+
+
+def test_facts_tell_what_is_read_and_how_much_of_it_there_was(clip):
+    node = Video(str(clip), realtime=False)
+    node.setup()
+    facts = {"name": str(clip), "size": "64x48", "fps": "25", "announced": "20"}
+    assert node.facts() == {"source": facts}
+    assert media.exhaust(node) == 20
+    assert node.facts() == {"source": {**facts, "frames": "20"}}
     node.close()
 
 
@@ -90,34 +134,15 @@ def test_the_plan_knows_the_size_of_a_file(clip):
     assert "size_wh" not in Video.emits({"index": 0}, {})[""]
 
 
-def test_a_truncated_file_ends_with_a_warning(tmp_path, caplog):
-    path = tmp_path / "noise.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 240))
-    noise = np.random.default_rng(1)
-    for _ in range(20):
-        writer.write(noise.integers(0, 255, (240, 320, 3), np.uint8))
-    writer.release()
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2])
-    frames = played(Video(str(path), realtime=False))
-    assert 5 < len(frames) < 15
-    assert "of the 20 frames that it announces; it is damaged or cut off" in caplog.text
-
-
-def test_a_file_without_a_frame_is_an_error(tmp_path):
-    path = tmp_path / "noise.mp4"
-    path.write_bytes(bytes(range(256)) * 40)
-    node = Video(str(path))
-    with pytest.raises(ValueError, match=r"noise.mp4: cannot be opened as a video; is it complete"):
-        node.setup()
-    node.close()
-
-
 @pytest.mark.parametrize(
     ("params", "message"),
     [
         ({}, "path: no video given; type source=video source.path=clip.mp4, or source=webcam"),
         ({"path": "clip.mp4", "index": 0}, "index: is 0, but path is 'clip.mp4'; expected one of the two"),
+        ({"index": -1}, "index: is -1; expected a whole number, 0 or more"),
+        ({"index": 0, "realtime": False}, "realtime: is False, but a camera cannot wait; expected True, or a file"),
+        ({"index": 0, "fps": 0}, "fps: is 0; expected a number, 0.01 to 1000"),
+        ({"index": 0, "size_wh": [640]}, "size_wh: is [640]; expected width and height in pixels, such as [640, 480]"),
         ({"index": 0, "hfov_deg": 200}, "hfov_deg: is 200; expected a number, 1 to 179"),
     ],
 )
@@ -133,15 +158,41 @@ def test_a_missing_file_is_named_with_the_nearest_there_is(clip):
 
 def test_a_webcam_that_is_not_there_is_named():
     node = Video(index=77)
-    with pytest.raises(ValueError, match="webcam 77: cannot be opened; there is: "):
+    with pytest.raises(ConnectionError, match="webcam 77: cannot be opened; there is: "):
         node.setup()
     node.close()
 
 
-def test_passwords_are_not_shown():
-    assert shown("rtsp://me:secret@10.0.0.1/live") == "rtsp://***@10.0.0.1/live"
+def test_all_mistakes_are_told_at_once(tmp_path):
+    params = {"path": str(tmp_path / "no.mp4"), "index": 0, "start_frame": 1.5, "hfov_deg": "wide"}
+    keys = [problem.split(":")[0] for problem in Video.check(params)]
+    assert keys == ["index", "path", "start_frame", "hfov_deg"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("rtsp://me:secret@10.0.0.1/live", "rtsp://***@10.0.0.1/live"),
+        ("http://me:sec@ret@cam/live?user=me&pwd=secret", "http://***@cam/live?***"),
+        ("clips/what?.mp4", "clips/what?.mp4"),
+    ],
+)
+def test_passwords_are_not_shown(path, text):
+    assert shown(path) == text
 
 
 @pytest.mark.data
 def test_a_real_video_has_all_its_frames(data):
     assert len(played(Video(str(data / "videos/vtest_480x360.avi"), realtime=False), most=2000)) == 795
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "size_wh", "step_ms"),
+    [("egoblur_aria_gen2_table.mp4", (2560, 1920), 100), ("vtest_480x360.avi", (480, 360), 100)],
+)
+def test_real_videos_tell_their_size_and_even_times(data, name, size_wh, step_ms):
+    path = str(data / "videos" / name)
+    frames = played(Video(path, realtime=False), most=14)
+    assert Video.emits({"path": path}, {})[""]["size_wh"] == size_wh == frames[0].message.size_wh
+    assert [f.captured_ns for f in frames] == [i * step_ms * 1_000_000 for i in range(14)]
