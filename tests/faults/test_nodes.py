@@ -124,8 +124,9 @@ def test_a_slow_sink_delays_no_other(tmp_path):
     }
     result, runtime = run("threads", **nodes)
     assert result.end == "finished"
-    assert len(lines(tmp_path / "quick")) == 60 + 2
-    assert drops(runtime)["overwritten"] > 10
+    lost = {e.name: e.dropped["overwritten"] for e in runtime.read_edges() if "->" in e.name}
+    assert lost["say->slow.word"] > 40
+    assert lost["say->quick.word"] < 10  # a busy machine may be late once or twice, ten times is the other sink's doing
     assert books_balance(runtime)
 
 
