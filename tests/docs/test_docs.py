@@ -78,11 +78,12 @@ def test_the_user_graph_of_the_docs_runs_as_shown(tmp_path, monkeypatch):
     (tmp_path / "my_conf" / "graph" / "dusk.yaml").write_text(graph)
     monkeypatch.syspath_prepend(tmp_path)
     video = clip(tmp_path / "clip.avi", 10, picture=lambda i: np.full((48, 64, 3), 90 if i < 5 else 5, np.uint8))
-    words = [f"source.path={video}", "source.realtime=false", "detector=none", "metrics=none", f"out={tmp_path / 'out'}"]
+    out = tmp_path / "out"
+    words = [f"source.path={video}", "source.realtime=false", "detector=none", "metrics=none", f"out={out}"]
     off = ["nodes.fuse._target_=null", "nodes.narrate._target_=null", "nodes.record._target_=null"]
     summary = load("dusk", [*words, *off], config_dir=tmp_path / "my_conf", plugins=["my_nodes"]).run(status=False)
     assert summary["frames"] == 10
-    assert '"text": "It is dark."' in (tmp_path / "out" / "utterances.jsonl").read_text()
+    assert '"text": "It is dark."' in (out / "utterances.jsonl").read_text()
 
 
 def test_every_file_of_the_framework_is_in_the_reading_order():
