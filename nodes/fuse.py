@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from math import radians, sin
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import cos, inf, radians, sin
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from graph import Node
 from nodes.messages import DepthMap, Detections, Hazard, Hazards, Priority
 from nodes.ops import checks
-from nodes.ops.camera import Pinhole, bearing_deg
-from nodes.ops.distance import object_distance_m, object_nearness
+from nodes.ops.camera import Camera, Pinhole, bearing_deg
+from nodes.ops.distance import object_distance_m, object_nearness, relative_range
+
+Measure = Callable[[npt.NDArray[np.float32]], tuple[float | None, float | None]]
+
+TOWARDS_CENTRE = np.linspace(0, 1, 21)
+"""Steps from a point that the lens does not see to the middle of the picture."""
+MOST_SLANTED_DEG = 60.0
+"""Depth along the axis tells little beyond this bearing: there it is taken as if it stood at this one."""
+BOTTOM_EDGE = 0.97
+"""A box that ends below this part of the picture's height is cut by the bottom edge."""
 
 
 class Fuse(Node):
@@ -21,12 +31,16 @@ class Fuse(Node):
     Args:
         min_conf: What is less certain is not passed on.
         classes: What to pass on, by class name; null: everything.
+        max_distance_m: What is farther is not passed on; null: everything.
         urgent_m: Something nearer than this in the wearer's path is urgent (priority 1).
         near_m: Something nearer than this is of normal priority (2), as is all of which the distance is unknown.
+        reach: How many times farther away something matters as much as a person does, by class name: {car: 2}.
         path_half_width_m: Half the width that a walking person needs.
         body_top: The wearer's own hands and lap, which detectors call a person, reach up from the bottom edge of the
             picture to no higher than this, as a part of its height from the top. Anybody else who reaches the bottom
-            edge stands so near that the head is far above it. null: keep them.
+            edge stands so near that the head is far above it; only who lies at the wearer's feet is taken for the
+            wearer. Seen from glasses at a table, own hands reach to 0.70 and a neighbour's arms to 0.64. null: keep
+            them.
         hfov_deg: Horizontal field of view that is assumed where the camera is unknown.
     """
 
@@ -35,15 +49,18 @@ class Fuse(Node):
         *,
         min_conf: float = 0.35,
         classes: Sequence[str] | None = None,
+        max_distance_m: float | None = None,
         urgent_m: float = 1.5,
         near_m: float = 5.0,
+        reach: Mapping[str, float] | None = None,
         path_half_width_m: float = 0.6,
         body_top: float | None = 0.65,
         hfov_deg: float = 70.0,
     ) -> None:
         self.min_conf, self.classes = min_conf, None if classes is None else frozenset(classes)
-        self.urgent_m, self.near_m, self.path_half_width_m = urgent_m, near_m, path_half_width_m
-        self.body_top, self.hfov_deg = body_top, hfov_deg
+        self.max_distance_m = inf if max_distance_m is None else max_distance_m
+        self.urgent_m, self.near_m, self.reach = urgent_m, near_m, dict(reach or {})
+        self.path_half_width_m, self.body_top, self.hfov_deg = path_half_width_m, body_top, hfov_deg
 
     @classmethod
     def check(cls, params: Mapping[str, Any]) -> Iterable[str]:
@@ -51,57 +68,88 @@ class Fuse(Node):
         yield from checks.number_problems(params, "min_conf", low=0, high=1)
         for key in ("urgent_m", "near_m", "path_half_width_m"):
             yield from checks.number_problems(params, key, low=0)
-        if params.get("body_top") is not None:
-            yield from checks.number_problems(params, "body_top", low=0, high=1)
+        for key, high in (("max_distance_m", inf), ("body_top", 1.0)):
+            if params.get(key) is not None:
+                yield from checks.number_problems(params, key, low=0, high=high)
+        yield from checks.number_problems({"hfov_deg": 70, **params}, "hfov_deg", low=1, high=179)
         yield from checks.names_problems(params, "classes")
+        reach = params.get("reach") or {}
+        if not isinstance(reach, Mapping) or not all(checks.is_number(v) and v > 0 for v in reach.values()):
+            yield f"reach: is {reach!r}; expected a number above 0 for each class name, such as {{car: 2}}"
 
     def process(self, detections: Detections, depth: DepthMap | None = None) -> Hazards:
         """Hazards of one frame; depth may be of a slightly earlier one."""
-        bearings = self._bearings(detections)
-        items = [
-            self._hazard(detections, i, float(bearings[i]), depth)
-            for i in range(len(detections))
-            if detections.conf[i] >= self.min_conf and self._is_wanted(detections, i)
-        ]
-        items.sort(key=lambda h: (h.priority, h.distance_m if h.distance_m is not None else np.inf, -h.conf))
-        return Hazards(tuple(items), detections.size_wh)
+        bearings, measure = self._bearings(detections), _measure(depth, detections.size_wh)
+        wanted = [i for i in range(len(detections)) if self._is_wanted(detections, i)]
+        items = [self._hazard(detections, i, bearing=float(bearings[i]), measure=measure) for i in wanted]
+        items = [h for h in items if h.distance_m is None or h.distance_m <= self.max_distance_m]
+        return Hazards(tuple(sorted(items, key=self._urgency)), detections.size_wh)
 
     def _is_wanted(self, detections: Detections, i: int) -> bool:
+        if detections.conf[i] < self.min_conf:
+            return False
         name = detections.name(i)
         if self.classes is not None and name not in self.classes:
             return False
         height = detections.size_wh[1]
         top, bottom = detections.xyxy[i, 1] / height, detections.xyxy[i, 3] / height
-        is_own_body = self.body_top is not None and name == "person" and bottom > 0.97 and top >= self.body_top
+        is_own_body = self.body_top is not None and name == "person" and bottom > BOTTOM_EDGE and top >= self.body_top
         return not is_own_body
 
-    def _bearings(self, detections: Detections) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def _bearings(self, detections: Detections) -> npt.NDArray[np.float64]:
         camera = detections.camera or Pinhole.from_hfov(detections.size_wh, self.hfov_deg)
         centres = (detections.xyxy[:, :2] + detections.xyxy[:, 2:]) / 2 - 0.5
-        return np.nan_to_num(bearing_deg(camera.unproject(centres)))
+        bearings = bearing_deg(camera.unproject(centres))
+        for i in np.flatnonzero(np.isnan(bearings)):
+            bearings[i] = _nearest_seen_deg(camera, centres[i])
+        return bearings
 
-    def _hazard(self, detections: Detections, i: int, bearing: float, depth: DepthMap | None) -> Hazard:
-        box = detections.xyxy[i]
-        distance_m = nearness = None
-        if depth is not None and depth.kind == "metres":
-            distance_m = object_distance_m(depth.values, box, detections.size_wh)
-        elif depth is not None:
-            nearness = object_nearness(depth.values, box, detections.size_wh)
-        left, top, right, bottom = (float(v) for v in box)
+    def _hazard(self, detections: Detections, i: int, *, bearing: float, measure: Measure) -> Hazard:
+        depth_m, nearness = measure(detections.xyxy[i])
+        # Depth is along the camera's axis, distance is along the ground to the object.
+        slant = cos(radians(min(abs(bearing), MOST_SLANTED_DEG)))
+        distance_m = None if depth_m is None else depth_m / slant
+        left, top, right, bottom = (float(v) for v in detections.xyxy[i])
         return Hazard(
-            detections.name(i),
-            bearing,
-            (left, top, right, bottom),
-            float(detections.conf[i]),
-            self._priority(distance_m, bearing),
-            distance_m,
-            nearness,
+            name=detections.name(i),
+            bearing_deg=bearing,
+            xyxy=(left, top, right, bottom),
+            conf=float(detections.conf[i]),
+            priority=self._priority(detections.name(i), distance_m, bearing=bearing),
+            distance_m=distance_m,
+            nearness=nearness,
         )
 
-    def _priority(self, distance_m: float | None, bearing: float) -> Priority:
+    def _priority(self, name: str, distance_m: float | None, *, bearing: float) -> Priority:
         if distance_m is None:
             return 2
-        aside_m = abs(distance_m * sin(radians(bearing)))
-        if distance_m < self.urgent_m and aside_m < self.path_half_width_m:
+        reach = self.reach.get(name, 1.0)
+        is_in_path = abs(bearing) < 90 and abs(distance_m * sin(radians(bearing))) < self.path_half_width_m
+        if distance_m < self.urgent_m * reach and is_in_path:
             return 1
-        return 2 if distance_m < self.near_m else 3
+        return 2 if distance_m < self.near_m * reach else 3
+
+    def _urgency(self, h: Hazard) -> tuple[float, ...]:
+        """Key by which hazards are sorted: smaller is more urgent. Where no depth is known, the tallest is nearest."""
+        distance = inf if h.distance_m is None else h.distance_m / self.reach.get(h.name, 1.0)
+        return h.priority, distance, -(h.nearness or 0.0), h.xyxy[1] - h.xyxy[3]
+
+
+def _measure(depth: DepthMap | None, size_wh: tuple[int, int]) -> Measure:
+    """What finds depth in metres and nearness of the object in a box, as far as `depth` tells them."""
+    if depth is None:
+        return lambda _: (None, None)
+    values = depth.values
+    if depth.kind == "metres":
+        return lambda box: (object_distance_m(values, box, size_wh), None)
+    limits = relative_range(values)
+    if limits is None:
+        return lambda _: (None, None)
+    return lambda box: (None, object_nearness(values, box, size_wh=size_wh, limits=limits))
+
+
+def _nearest_seen_deg(camera: Camera, centre: npt.NDArray[np.float32]) -> float:
+    """Bearing of the first point from `centre` towards the middle of the picture that the lens sees."""
+    middle = (np.array(camera.size_wh) - 1) / 2
+    bearings = bearing_deg(camera.unproject(centre + TOWARDS_CENTRE[:, None] * (middle - centre)))
+    return float(next((b for b in bearings if np.isfinite(b)), 0.0))

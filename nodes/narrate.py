@@ -5,34 +5,50 @@ All times are capture times, so a lossless run says the same words each time.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
-from statistics import median_low
-from typing import Any
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Literal
 
 from graph import Node, Stamp
 from graph.errors import nearest
 from nodes.messages import Hazard, Hazards, Priority, Utterance
 from nodes.ops import checks
+from nodes.ops.presence import Glance, Presence
 from nodes.phrases import Style, languages, phrases
 
+Verbosity = Literal["quiet", "normal", "detailed"]
+Reason = Literal["new", "nearer", "more", "gone"]
+
 STYLES = ("words", "clock", "degrees")
+VERBOSITIES = ("quiet", "normal", "detailed")
+SPOKEN: Mapping[str, frozenset[Reason]] = {
+    "quiet": frozenset(("new",)),
+    "normal": frozenset(("new", "nearer", "more")),
+    "detailed": frozenset(("new", "nearer", "more", "gone")),
+}
+"""What is said at which verbosity; what is urgent is said at all of them."""
 MAX_AGE_MS: Mapping[Priority, float] = {1: 700.0, 2: 2000.0, 3: 4000.0}
+SLACK = 1.2
+"""Something counts as farther away again only when it is so many times beyond the border of a zone."""
 
 
-@dataclass(slots=True)
-class Presence:
-    """What is known and what was said of one class."""
+@dataclass(frozen=True, slots=True)
+class News:
+    """Something that is worth saying."""
 
-    counts: deque[tuple[int, int]] = field(default_factory=deque)
-    """Capture time and number seen, of the last frames."""
-    last_seen_ns: int = 0
-    last_said_ns: int | None = None
-    said_count: int = 0
-    said_zone: int = 0
-    more_since_ns: int | None = None
+    name: str
+    reason: Reason
+    priority: Priority
+    count: int
+    level: int
+    group: Sequence[Hazard]
+    """Those of the class in this frame, most urgent first; empty when they are gone."""
+
+    @property
+    def urgency(self) -> tuple[float, float]:
+        """Key by which news are sorted: smaller is more urgent."""
+        return self.priority, min((h.distance_m for h in self.group if h.distance_m is not None), default=inf)
 
 
 class Narrate(Node):
@@ -41,6 +57,8 @@ class Narrate(Node):
     Args:
         language: Of the words; the files of nodes/phrases.
         direction: "words" (slightly left), "clock" (at eleven o'clock), or "degrees".
+        verbosity: "quiet" says what is new and what is urgent; "normal" also what is more or nearer; "detailed" also
+            that something is gone.
         classes: What to speak of; null: everything.
         confirm_s: For how long something must be seen, in most frames, before it is spoken of.
         forget_s: For how long it must be gone before it counts as new again: flicker is no news.
@@ -48,6 +66,7 @@ class Narrate(Node):
         cooldown_s: Between two utterances on the same class, unless the second is urgent.
         pause_s: Between any two utterances, unless the second is urgent.
         zones_m: Distances at which something that comes nearer is news again.
+        near: Nearness (0..1) from which something of unknown distance is called near.
     """
 
     def __init__(
@@ -55,6 +74,7 @@ class Narrate(Node):
         language: str = "en",
         *,
         direction: Style = "words",
+        verbosity: Verbosity = "normal",
         classes: Sequence[str] | None = None,
         confirm_s: float = 0.4,
         forget_s: float = 2.5,
@@ -62,12 +82,13 @@ class Narrate(Node):
         cooldown_s: float = 5.0,
         pause_s: float = 1.0,
         zones_m: Sequence[float] = (1.5, 3.0, 6.0),
+        near: float = 0.8,
     ) -> None:
-        self.language, self.direction = language, direction
+        self.language, self.direction, self.spoken = language, direction, SPOKEN[verbosity]
         self.classes = None if classes is None else frozenset(classes)
         self.confirm_ns, self.forget_ns, self.more_ns = (int(s * 1e9) for s in (confirm_s, forget_s, more_s))
         self.cooldown_ns, self.pause_ns = int(cooldown_s * 1e9), int(pause_s * 1e9)
-        self.zones_m = tuple(sorted(zones_m))
+        self.zones_m, self.near = tuple(zones_m), near
         self.known: dict[str, Presence] = {}
         self.last_said_ns: int | None = None
 
@@ -78,9 +99,14 @@ class Narrate(Node):
         if language not in languages():
             yield f"language: is {language!r}{nearest(language, languages())}"
         yield from checks.word_problems(params, "direction", STYLES)
+        yield from checks.word_problems({"verbosity": "normal", **params}, "verbosity", VERBOSITIES)
         yield from checks.names_problems(params, "classes")
         for key in ("confirm_s", "forget_s", "more_s", "cooldown_s", "pause_s"):
             yield from checks.number_problems(params, key, low=0)
+        zones = params.get("zones_m", [])
+        if not checks.is_list(zones) or not all(checks.is_number(z) and z > 0 for z in zones):
+            yield f"zones_m: is {zones!r}; expected distances in metres, such as [1.5, 3, 6]"
+        yield from checks.number_problems(params, "near", low=0, high=1)
 
     def setup(self) -> None:
         """Read the words."""
@@ -89,69 +115,99 @@ class Narrate(Node):
     def process(self, hazards: Hazards, stamp: Stamp) -> Utterance | None:
         """What to say of this frame, if anything."""
         now_ns = stamp.captured_ns
-        by_name = {n: list(g) for n, g in groupby(sorted(hazards.items, key=lambda h: h.name), lambda h: h.name)}
-        if self.classes is not None:
-            by_name = {n: g for n, g in by_name.items() if n in self.classes}
-        for name in by_name:
+        groups: dict[str, list[Hazard]] = {}
+        for hazard in hazards.items:
+            if self.classes is None or hazard.name in self.classes:
+                groups.setdefault(hazard.name, []).append(hazard)
+        for name in groups:
             self.known.setdefault(name, Presence())
-        news = [n for name, p in self.known.items() if (n := self._news(p, by_name.get(name, []), now_ns)) is not None]
+        found = (self._news(name, groups.get(name, []), now_ns=now_ns) for name in self.known)
+        news = [n for n in found if n is not None and (n.priority == 1 or n.reason in self.spoken)]
         if not news:
             return None
-        priority, reason, group = min(news, key=lambda n: n[0])
-        if priority > 1 and self.last_said_ns is not None and now_ns - self.last_said_ns < self.pause_ns:
+        first = min(news, key=lambda n: n.urgency)
+        if first.priority > 1 and self.last_said_ns is not None and now_ns - self.last_said_ns < self.pause_ns:
             return None
-        return self._say(priority, reason, group, now_ns)
+        return self._say(first, now_ns)
 
-    def _news(self, p: Presence, group: list[Hazard], now_ns: int) -> tuple[Priority, str, list[Hazard]] | None:
-        """Priority and reason, if there is something new to say of a class."""
-        count = self._confirmed(p, len(group), now_ns)
-        if group:
-            p.last_seen_ns = now_ns
-        elif now_ns - p.last_seen_ns > self.forget_ns:
-            p.said_count, p.more_since_ns = 0, None
-        if not group or not count:
-            return None
-        zone, priority = self._zone(group), group[0].priority
+    def _news(self, name: str, group: list[Hazard], *, now_ns: int) -> News | None:
+        """What is new about a class, if anything."""
+        p = self.known[name]
+        glance = Glance(now_ns, len(group), self._level(group))
+        count, level = p.look(glance, confirm_ns=self.confirm_ns, forget_ns=self.forget_ns)
+        if not group:
+            return self._gone(name, now_ns)
+        p.last_seen_ns = now_ns
+        reason = self._reason(p, group, count=count, level=level, now_ns=now_ns) if count else None
+        # Urgent is what most of the last frames call urgent: one wrong measurement raises no alarm.
+        priority: Priority = 1 if level == 0 else 2 if group[0].priority < 3 else 3
+        return None if reason is None else News(name, reason, priority, count, level, group)
+
+    def _reason(self, p: Presence, group: list[Hazard], *, count: int, level: int, now_ns: int) -> Reason | None:
         if not p.said_count:
-            return priority, "new", group
-        if zone < p.said_zone and (priority == 1 or self._is_cool(p, now_ns)):
-            return priority, "nearer", group
-        if count <= p.said_count:
-            p.more_since_ns = None
+            return "new"
+        self._follow(p, group, count=count, now_ns=now_ns)
+        is_cool = p.said_ns is None or now_ns - p.said_ns >= self.cooldown_ns
+        if level < p.said_level and (is_cool or level == 0):
+            return "nearer"
+        most = self.phrases.most_counted + 1
+        more_ns = p.lasts_ns("more", min(count, most) > min(p.said_count, most), now_ns=now_ns)
+        return "more" if is_cool and more_ns >= self.more_ns else None
+
+    def _follow(self, p: Presence, group: list[Hazard], *, count: int, now_ns: int) -> None:
+        """Fewer, or farther away for a while: from now on the contrary is news again."""
+        if p.lasts_ns("fewer", count < p.said_count, now_ns=now_ns) > self.forget_ns:
+            p.said_count = count
+        far = self._level(group, slack=SLACK)
+        is_measured = any(h.distance_m is not None or h.nearness is not None for h in group)
+        if p.lasts_ns("farther", is_measured and far > p.said_level, now_ns=now_ns) > self.forget_ns:
+            p.said_level = far
+
+    def _gone(self, name: str, now_ns: int) -> News | None:
+        p = self.known[name]
+        if not p.said_count or now_ns - p.last_seen_ns <= self.forget_ns:
             return None
-        p.more_since_ns = now_ns if p.more_since_ns is None else p.more_since_ns
-        if now_ns - p.more_since_ns >= self.more_ns and self._is_cool(p, now_ns):
-            return priority, "more", group
-        return None
+        p.said_count = 0
+        p.since_ns.clear()
+        return News(name, "gone", 3, 0, len(self.zones_m) + 1, ())
 
-    def _confirmed(self, p: Presence, count: int, now_ns: int) -> int:
-        """How many were seen in most of the last frames."""
-        p.counts.append((now_ns, count))
-        while now_ns - p.counts[0][0] > self.confirm_ns and len(p.counts) > 3:
-            p.counts.popleft()
-        long_enough = len(p.counts) >= 3 and now_ns - p.counts[0][0] >= 0.5 * self.confirm_ns
-        return median_low(c for _, c in p.counts) if long_enough else 0
-
-    def _is_cool(self, p: Presence, now_ns: int) -> bool:
-        return p.last_said_ns is None or now_ns - p.last_said_ns >= self.cooldown_ns
-
-    def _zone(self, group: list[Hazard]) -> int:
+    def _level(self, group: Sequence[Hazard], slack: float = 1.0) -> int:
+        if any(h.priority == 1 for h in group):
+            return 0
         distances = [h.distance_m for h in group if h.distance_m is not None]
-        return sum(min(distances) > z for z in self.zones_m) if distances else len(self.zones_m)
+        if distances:
+            return 1 + sum(min(distances) > zone * slack for zone in self.zones_m)
+        return len(self.zones_m) + 1 - any(self._is_near(h, slack) for h in group)
 
-    def _say(self, priority: Priority, reason: str, group: list[Hazard], now_ns: int) -> Utterance:
-        first = group[0]
-        p = self.known[first.name]
-        p.said_count, p.said_zone = len(group), self._zone(group)
-        p.last_said_ns = self.last_said_ns = now_ns
-        p.more_since_ns = None
+    def _is_near(self, h: Hazard, slack: float = 1.0) -> bool:
+        return h.nearness is not None and h.nearness * slack >= self.near
+
+    def _say(self, news: News, now_ns: int) -> Utterance:
+        p = self.known[news.name]
+        p.said_count, p.said_level, p.said_ns = news.count, news.level, now_ns
+        self.last_said_ns = now_ns
+        p.since_ns.clear()
+        max_age_ms = MAX_AGE_MS[news.priority]
+        if not news.group:
+            why = f"gone: {news.name}, not seen for {self.forget_ns / 1e9:g} s"
+            return Utterance(self.phrases.gone(news.name), 3, self.language, news.name, max_age_ms, why=why)
+        first = news.group[0]
         text = self.phrases.describe(
-            first.name,
-            count=len(group),
+            news.name,
+            count=1 if news.priority == 1 else news.count,  # of many, the urgent one is what counts
             distance_m=first.distance_m,
+            near=self._is_near(first),
             bearing_deg=first.bearing_deg,
             style=self.direction,
         )
-        distance = f"{first.distance_m:.1f} m" if first.distance_m is not None else "distance unknown"
-        why = f"{reason}: {len(group)} x {first.name}, conf {first.conf:.2f}, {distance}, {first.bearing_deg:+.0f} deg"
-        return Utterance(text, priority, self.language, first.name, MAX_AGE_MS[priority], first.bearing_deg, why)
+        bearing = first.bearing_deg
+        return Utterance(text, news.priority, self.language, news.name, max_age_ms, bearing, _why(news))
+
+
+def _why(news: News) -> str:
+    first = news.group[0]
+    distance = "distance unknown" if first.distance_m is None else f"{first.distance_m:.1f} m"
+    if first.nearness is not None:
+        distance = f"nearness {first.nearness:.2f}"
+    measured = f"conf {first.conf:.2f}, {distance}, {first.bearing_deg:+.0f} deg"
+    return f"{news.reason}: {news.count} x {news.name}, {measured}"

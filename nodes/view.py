@@ -2,56 +2,76 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
-from itertools import pairwise
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from graph import Node, Stamp
 from nodes.messages import DepthMap, Detections, Frame, Hazard, Hazards, Utterance
 from nodes.ops import checks, draw
+from nodes.ops.draw_depth import depth_picture
+from nodes.ops.movie import Movie, rate_of
 
 SUBTITLE_NS = 2_500_000_000
-SHOWN_FIRST = 12  # pictures that are kept back until frame rate and layout are known
-MOST_REPEATS = 300
+SETTLED_BY = 12
+LATEST_DEPTH = 30
+
+
+class Drawn(NamedTuple):
+    """A frame that is drawn on, and what may stand beside it."""
+
+    picture: draw.Picture
+    marks: Sequence[draw.Mark]
+    depth: DepthMap | None
+    stamp: Stamp
 
 
 class View(Node):
-    """Draws each frame with its detections, hazards, last words and depth.
+    """Draws each frame with its detections or hazards, the last words and the depth map.
 
-    The video keeps the time of the captures: where frames were lost the picture before them stands longer. Frame rate
-    and layout (with depth beside the picture or without) are settled by the first frames.
+    The video keeps the time of the captures: where frames were lost, the picture before them stands longer. Its rate
+    and whether depth stands beside the picture are settled by the first 12 to 30 frames, which are kept back for that;
+    a depth map that comes later stands in a corner.
 
     Args:
         path: The MP4 file; null: none. It gets its name when it is complete, also after a stop.
-        png_every: Write every n-th frame as PNG into the folder `frames` beside it; 0: none.
-        max_width: Wider pictures are scaled down before they are drawn on.
+        png_every: Write every n-th frame as PNG into the folder `frames` beside it, named by its number; 0: none.
+        max_width: Wider pictures are scaled down before they are drawn on; depth beside takes as much again.
+        codec: "mp4v" every OpenCV can write; "avc1" (H.264) plays in browsers too, but few OpenCV hold its encoder.
     """
 
-    def __init__(self, path: str | None, *, png_every: int = 0, max_width: int = 1280) -> None:
-        self.path = Path(path) if path else None
-        self.png_every, self.max_width = png_every, max_width
-        self.folder = self.path.parent / "frames" if self.path else Path("frames")
-        self.writer: cv2.VideoWriter | None = None
-        self.early: list[tuple[int, draw.Picture]] = []
-        self.n = self.written = 0
-        self.fps = 0.0
-        self.first_ns = 0
-        self.has_depth = False
+    def __init__(
+        self,
+        path: str | None,
+        *,
+        png_every: int = 0,
+        max_width: int = 1280,
+        codec: Literal["mp4v", "avc1"] = "mp4v",
+    ) -> None:
+        self.path = None if path is None else Path(path).expanduser()
+        self.png_every, self.max_width, self.codec = png_every, max_width, codec
+        self.movie: Movie | None = None
+        self.early: list[Drawn] = []
+        self.is_settled = self.has_depth = False
+        self.size_wh: tuple[int, int] | None = None
+        self.n = 0
         self.words: Utterance | None = None
         self.words_ns = 0
-        self.last: draw.Picture | None = None
 
     @classmethod
     def check(cls, params: Mapping[str, Any]) -> Iterable[str]:
         """See `Node.check`."""
-        yield from checks.number_problems(params, "png_every", low=0)
+        every = params.get("png_every", 0)
+        if not (type(every) is int and every >= 0):
+            yield f"png_every: is {every!r}; expected a whole number: 0 for none, 1 for all"
+        elif every and params.get("path") is None:
+            yield f"png_every: is {every}, but path is null; set path, beside which they go"
         yield from checks.number_problems({"max_width": 64, **params}, "max_width", low=64)
+        yield from checks.word_problems(params, "codec", ("mp4v", "avc1"))
 
     def process(
         self,
@@ -63,30 +83,30 @@ class View(Node):
         utterance: Utterance | None = None,
     ) -> None:
         """Draw one frame and write it."""
-        picture = self._scaled(image)
-        scale = picture.shape[1] / image.size_wh[0]
-        if hazards is not None:
-            for hazard in reversed(hazards.items):
-                _draw_hazard(picture, hazard, scale)
-        elif detections is not None:
-            for i in range(len(detections)):
-                label = f"{detections.name(i)} {detections.conf[i]:.2f}"
-                draw.box(picture, detections.xyxy[i] * scale, label, draw.colour_of(detections.name(i)))
-        self._draw_words(picture, utterance, stamp)
-        draw.plate(picture, f"{stamp.origin} {stamp.seq}", (0, 0), opacity=0.5)
-        self.has_depth = self.has_depth or depth is not None
-        if self.has_depth or self.writer is None:
-            picture = self._with_depth(picture, depth)
-        self._write(picture, stamp.captured_ns)
-
-    def _scaled(self, image: Frame) -> draw.Picture:
+        if self.path is None:
+            return
+        outer_wh = self.size_wh = self.size_wh or self._settled_size(image.size_wh)
+        fit = draw.Fit.between(image.size_wh, outer_wh)
         pixels = image.pixels if image.colour == "rgb" else cv2.cvtColor(image.pixels, cv2.COLOR_GRAY2RGB)
-        width, height = image.size_wh
-        scale = min(1.0, self.max_width / width)
-        size = 2 * round(width * scale / 2), 2 * round(height * scale / 2)  # codecs want even sizes
-        if size == (width, height):
-            return np.array(pixels)
-        return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+        picture = fit.picture(pixels, outer_wh)
+        marks = _marks(detections, hazards, fit)
+        draw.boxes(picture, marks)
+        px = draw.letter_px(picture, 60)
+        draw.plate(picture, _header(stamp), (px // 2, px // 2), px=px, opacity=0.6)
+        self._draw_words(picture, utterance, stamp)
+        drawn = Drawn(picture, marks, depth, stamp)
+        if self.is_settled:
+            self._write(drawn)
+            return
+        self.early.append(drawn)
+        self.has_depth = self.has_depth or depth is not None
+        if len(self.early) >= (SETTLED_BY if self.has_depth else LATEST_DEPTH):
+            self._settle()
+
+    def _settled_size(self, size_wh: tuple[int, int]) -> tuple[int, int]:
+        """Size of all pictures, given that of the first frame: even, as codecs want it."""
+        scale = min(1.0, self.max_width / size_wh[0])
+        return max(2, 2 * round(size_wh[0] * scale / 2)), max(2, 2 * round(size_wh[1] * scale / 2))
 
     def _draw_words(self, picture: draw.Picture, utterance: Utterance | None, stamp: Stamp) -> None:
         if utterance is not None and utterance is not self.words:
@@ -94,72 +114,80 @@ class View(Node):
         if self.words is not None and stamp.captured_ns - self.words_ns < SUBTITLE_NS:
             draw.subtitle(picture, self.words.text, urgent=self.words.priority == 1)
 
-    def _with_depth(self, picture: draw.Picture, depth: DepthMap | None) -> draw.Picture:
-        """The picture with room beside it, filled where there is depth."""
-        size = picture.shape[1], picture.shape[0]
-        panel: draw.Picture = np.zeros_like(picture)
-        if depth is not None:
-            panel = draw.depth_picture(depth.values, size, metres=depth.kind == "metres")
-            draw.plate(panel, "depth, metres" if depth.kind == "metres" else "depth, relative", (0, 0), opacity=0.5)
-        return np.hstack([picture, panel])
-
-    def _write(self, picture: draw.Picture, captured_ns: int) -> None:
-        if self.png_every and self.n % self.png_every == 0:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            shown = picture if self.has_depth else picture[:, : picture.shape[1] // (1 if self.writer else 2)]
-            cv2.imwrite(str(self.folder / f"{self.n:06d}.png"), cv2.cvtColor(shown, cv2.COLOR_RGB2BGR))
-        self.n += 1
-        if self.path is None:
-            return
-        if self.writer is not None:
-            self._append(captured_ns, picture)
-            return
-        self.early.append((captured_ns, picture))
-        if len(self.early) >= SHOWN_FIRST:
-            self._begin()
-
-    def _begin(self) -> None:
-        """Settle frame rate and layout, and write what was kept back."""
-        assert self.path is not None
-        times = [t for t, _ in self.early]
-        steps = [b - a for a, b in pairwise(times) if b > a]
-        self.fps = float(np.clip(1e9 / median(steps), 1, 60)) if steps else 30.0
-        self.first_ns = times[0]
-        height, width = self.early[0][1].shape[:2]
-        width = width if self.has_depth else width // 2
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.part = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part{self.path.suffix}")
-        self.writer = cv2.VideoWriter(str(self.part), cv2.VideoWriter.fourcc(*"mp4v"), self.fps, (width, height))
-        if not self.writer.isOpened():
-            raise OSError(f"cannot write {self.path}: no MP4 encoder in this OpenCV, or the folder is read-only")
+    def _settle(self) -> None:
+        """Settle rate and layout, and write what was kept back."""
+        self.is_settled = True
         early, self.early = self.early, []
-        for captured_ns, picture in early:
-            self._append(captured_ns, picture[:, :width])
+        if self.path is not None and self.size_wh is not None:
+            width, height = self.size_wh
+            size_wh = (2 * width if self.has_depth else width), height
+            fps = rate_of([drawn.stamp.captured_ns for drawn in early])
+            self.movie = Movie(self.path, size_wh=size_wh, fps=fps, codec=self.codec)
+        for drawn in early:
+            self._write(drawn)
 
-    def _append(self, captured_ns: int, picture: draw.Picture) -> None:
-        """Write a picture, and before it the last one as often as time has passed without."""
-        assert self.writer is not None
-        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-        due = round((captured_ns - self.first_ns) / 1e9 * self.fps)
-        for _ in range(min(due - self.written, MOST_REPEATS)):
-            self.writer.write(self.last if self.last is not None else bgr)
-            self.written += 1
-        if due >= self.written:
-            self.writer.write(bgr)
-            self.written += 1
-        self.last = np.asarray(bgr, np.uint8)
+    def _write(self, drawn: Drawn) -> None:
+        assert self.movie is not None
+        picture = self._composed(drawn)
+        self.movie.add(picture, drawn.stamp.captured_ns)
+        if self.png_every and self.n % self.png_every == 0:
+            self._write_png(picture, drawn.stamp.seq)
+        self.n += 1
+
+    def _composed(self, drawn: Drawn) -> draw.Picture:
+        """The picture with its depth map beside it, or in its corner where no room was settled for one."""
+        height, width = drawn.picture.shape[:2]
+        if drawn.depth is None:
+            return np.hstack([drawn.picture, np.zeros_like(drawn.picture)]) if self.has_depth else drawn.picture
+        metres = drawn.depth.kind == "metres"
+        if self.has_depth:
+            panel = depth_picture(drawn.depth.values, (width, height), metres=metres)
+            draw.outlines(panel, drawn.marks)
+            return np.hstack([drawn.picture, panel])
+        inset = depth_picture(drawn.depth.values, (width // 3, height // 3), metres=metres)
+        drawn.picture[: inset.shape[0], -inset.shape[1] :] = inset
+        return drawn.picture
+
+    def _write_png(self, picture: draw.Picture, seq: int) -> None:
+        assert self.path is not None
+        path = self.path.parent / "frames" / f"{seq:06d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+            raise OSError(f"cannot write {path}: is there room on the disk, and may this user write there?")
 
     def close(self) -> None:
         """Complete the video."""
-        if self.path is not None and self.writer is None and self.early:
-            self._begin()
-        if self.writer is not None and self.path is not None:
-            self.writer.release()
-            self.writer = None
-            self.part.replace(self.path)
+        if self.early:
+            self._settle()
+        movie, self.movie = self.movie, None
+        if movie is not None:
+            movie.close()
 
 
-def _draw_hazard(picture: draw.Picture, hazard: Hazard, scale: float) -> None:
-    where = f" {hazard.distance_m:.1f} m" if hazard.distance_m is not None else f" {hazard.conf:.2f}"
-    colour = draw.URGENT if hazard.priority == 1 else draw.colour_of(hazard.name)
-    draw.box(picture, np.asarray(hazard.xyxy) * scale, hazard.name + where, colour)
+def _header(stamp: Stamp) -> str:
+    """Origin and number of a frame, and its age where that is of the clock on the wall."""
+    age = f"   {stamp.age_ns() / 1e6:.0f} ms" if stamp.offset_ns == 0 else ""
+    return f"{stamp.origin} {stamp.seq}{age}"
+
+
+def _marks(detections: Detections | None, hazards: Hazards | None, fit: draw.Fit) -> list[draw.Mark]:
+    """What to draw, most urgent first: the hazards where the graph tells them, else the detections."""
+    if hazards is not None:
+        boxes = fit.boxes([hazard.xyxy for hazard in hazards.items])
+        return [_hazard_mark(hazard, box) for hazard, box in zip(hazards.items, boxes, strict=True)]
+    if detections is None:
+        return []
+    boxes = fit.boxes(detections.xyxy)
+    return [_detection_mark(detections, int(i), boxes[i]) for i in np.argsort(-detections.conf, kind="stable")]
+
+
+def _detection_mark(detections: Detections, i: int, box: npt.NDArray[np.float64]) -> draw.Mark:
+    name = detections.name(i)
+    return draw.Mark(box, f"{name} {detections.conf[i]:.2f}", draw.colour_of(name))
+
+
+def _hazard_mark(hazard: Hazard, box: npt.NDArray[np.float64]) -> draw.Mark:
+    what = f"{hazard.conf:.2f}" if hazard.distance_m is None else f"{hazard.distance_m:.1f} m"
+    urgent = hazard.priority == 1
+    colour = draw.URGENT if urgent else draw.colour_of(hazard.name)
+    return draw.Mark(box, f"{hazard.name} {what}", colour, is_urgent=urgent)

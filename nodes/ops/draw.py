@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -10,21 +12,35 @@ import numpy.typing as npt
 
 Picture = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
+Rect = tuple[int, int, int, int]
+"""Left, top, width, height."""
 
-# Okabe and Ito's palette: told apart with every kind of colour vision.
+# Okabe and Ito's palette, told apart with every kind of colour vision. Vermillion is kept for what is urgent.
 PALETTE: tuple[Colour, ...] = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
     (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
+    (0, 158, 115),
     (204, 121, 167),
+    (86, 180, 233),
+    (230, 159, 0),
+    (64, 132, 214),
 )
-URGENT: Colour = (213, 40, 20)
+URGENT: Colour = (238, 92, 20)
 INK: Colour = (255, 255, 255)
-DARK: Colour = (18, 22, 28)
+DARK: Colour = (16, 20, 26)
 FONT = cv2.FONT_HERSHEY_DUPLEX
+CAPITAL_PX = 22  # height of its capitals at scale 1
+HAS_ACCENTS = hasattr(cv2, "FontFace")  # OpenCV 5 brings a font for all of Europe's letters, OpenCV 4 has ASCII only
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mark:
+    """A box with a label."""
+
+    xyxy: npt.NDArray[np.float64]
+    """(4,) left, top, right, bottom, pixels of the picture."""
+    label: str
+    colour: Colour
+    is_urgent: bool = False
 
 
 def colour_of(name: str) -> Colour:
@@ -32,72 +48,172 @@ def colour_of(name: str) -> Colour:
     return PALETTE[sum(name.encode()) % len(PALETTE)]
 
 
-def text_scale(picture: Picture) -> float:
-    """Scale of letters that are read well at this height of picture."""
-    return max(0.4, int(picture.shape[0]) / 900)
+def boxes(picture: Picture, marks: Sequence[Mark]) -> None:
+    """All boxes, then as many labels as find room beside each other; the first marks come first, the urgent always."""
+    for mark in reversed(marks):
+        _outline(picture, mark)
+    taken: list[Rect] = []
+    for mark in marks:
+        size = plate_size(mark.label, letter_px(picture, 55))
+        places = [_inside(picture, (*at, *size)) for at in _places(mark, size)]
+        free = [place for place in places if not any(_overlap(place, other) for other in taken)]
+        if free or mark.is_urgent:
+            place = (free or places)[0]
+            taken.append(place)
+            plate(picture, mark.label, place[:2], px=letter_px(picture, 55), ground=mark.colour, opacity=0.9)
 
 
-def box(picture: Picture, xyxy: npt.ArrayLike, label: str, colour: Colour) -> None:
-    """A box with its label above it, or inside where there is no room above."""
-    x1, y1, x2, y2 = (round(float(v)) for v in np.asarray(xyxy).tolist())
-    thick = max(1, round(picture.shape[0] / 360))
-    cv2.rectangle(picture, (x1, y1), (x2, y2), DARK, thick + 2, cv2.LINE_AA)
-    cv2.rectangle(picture, (x1, y1), (x2, y2), colour, thick, cv2.LINE_AA)
-    _, height = text_size(picture, label)
-    top = y1 - height if y1 >= height else y1
-    plate(picture, label, (x1, top), ground=colour, ink=DARK if sum(colour) > 330 else INK, opacity=0.92)
+def outlines(picture: Picture, marks: Sequence[Mark]) -> None:
+    """The boxes alone, thin and white, for a second picture of the same scene."""
+    for mark in marks:
+        x1, y1, x2, y2 = _corners(mark)
+        cv2.rectangle(picture, (x1, y1), (x2, y2), INK, max(1, picture.shape[0] // 700), cv2.LINE_AA)
 
 
-def text_size(picture: Picture, text: str) -> tuple[int, int]:
-    """Width and height in pixels of a plate with `text`."""
-    scale = text_scale(picture)
-    (width, height), base = cv2.getTextSize(text, FONT, scale, max(1, round(scale)))
-    return width + height, height + 2 * base
+def letter_px(picture: Picture, share: int) -> int:
+    """Height of capitals that are one `share`-th of the picture, but can still be read."""
+    height: int = picture.shape[0]
+    return max(8, round(height / share))
+
+
+def text_width(text: str, px: int) -> int:
+    """Width in pixels of text whose capitals are `px` high."""
+    scale = px / CAPITAL_PX
+    (width, _), _ = cv2.getTextSize(drawable(text), FONT, scale, max(1, round(scale)))
+    return int(width)
+
+
+def plate_size(text: str, px: int) -> tuple[int, int]:
+    """Width and height of a plate with `text`, whose capitals are `px` high."""
+    return text_width(text, px) + px, 2 * px
 
 
 def plate(
-    picture: Picture,
-    text: str,
-    at: tuple[int, int],
-    *,
-    ground: Colour = DARK,
-    ink: Colour = INK,
-    opacity: float = 0.7,
+    picture: Picture, text: str, at: tuple[int, int], *, px: int, ground: Colour = DARK, opacity: float = 0.7
 ) -> None:
-    """Text on a plate of colour, its top left corner at `at`, moved inside the picture where it would leave it."""
-    width, height = text_size(picture, text)
-    x = int(np.clip(at[0], 0, max(0, picture.shape[1] - width)))
-    y = int(np.clip(at[1], 0, max(0, picture.shape[0] - height)))
+    """Text on a rounded plate whose top left corner is `at`, moved inside the picture where it would leave it."""
+    x, y, width, height = _inside(picture, (*at, *plate_size(text, px)))
+    ground_plate(picture, (x, y, width, height), ground, opacity)
+    ink = DARK if np.dot(ground, (0.299, 0.587, 0.114)) > 120 else INK
+    write(picture, text, (x + px // 2, y + px // 2), px=px, ink=ink)
+
+
+def write(picture: Picture, text: str, at: tuple[int, int], *, px: int, ink: Colour = INK) -> None:
+    """Text whose capitals are `px` high, their top left corner at `at`."""
+    scale = px / CAPITAL_PX
+    thick = max(1, round(scale))
+    cv2.putText(picture, drawable(text), (at[0], at[1] + px), FONT, scale, ink, thick, cv2.LINE_AA)
+
+
+def ground_plate(picture: Picture, rect: Rect, colour: Colour, opacity: float) -> None:
+    """A rectangle with round corners, blended over the picture, in which it must lie."""
+    x, y, width, height = rect
     part = picture[y : y + height, x : x + width]
-    part[:] = (part * (1 - opacity) + np.array(ground) * opacity).astype(np.uint8)
-    scale = text_scale(picture)
-    (_, letters), base = cv2.getTextSize(text, FONT, scale, max(1, round(scale)))
-    place = (x + letters // 2, y + base + letters)
-    cv2.putText(picture, ascii_only(text), place, FONT, scale, ink, max(1, round(scale)), cv2.LINE_AA)
+    over = part.copy()
+    radius = max(1, min(width, height) // 5)
+    cv2.rectangle(over, (radius, 0), (width - radius - 1, height), colour, cv2.FILLED)
+    cv2.rectangle(over, (0, radius), (width, height - radius - 1), colour, cv2.FILLED)
+    for corner_x in (radius, width - radius - 1):
+        for corner_y in (radius, height - radius - 1):
+            cv2.circle(over, (corner_x, corner_y), radius, colour, cv2.FILLED, cv2.LINE_AA)
+    cv2.addWeighted(over, opacity, part, 1 - opacity, 0, dst=part)
 
 
 def subtitle(picture: Picture, text: str, *, urgent: bool = False) -> None:
-    """What is said, in the middle of the lower edge."""
-    width, height = text_size(picture, text)
-    at = (picture.shape[1] - width) // 2, picture.shape[0] - 2 * height
-    plate(picture, text, at, ground=URGENT if urgent else DARK, opacity=0.85)
+    """What is said, in the middle of the lower edge, on as many lines as it takes."""
+    px = letter_px(picture, 30)
+    lines = wrapped(text, px, picture.shape[1] - 2 * px)
+    top = picture.shape[0] - px - round(2.2 * px) * len(lines)
+    for i, line in enumerate(lines):
+        at = (picture.shape[1] - plate_size(line, px)[0]) // 2, top + round(2.2 * px) * i
+        plate(picture, line, at, px=px, ground=URGENT if urgent else DARK, opacity=0.85)
 
 
-def depth_picture(values: npt.NDArray[np.float32], size_wh: tuple[int, int], *, metres: bool) -> Picture:
-    """A depth map (h, w) as a picture of `size_wh`: near is bright and warm, unknown is black."""
-    known = np.isfinite(values) & (values > 0) if metres else np.isfinite(values)
-    near = np.zeros(values.shape, np.float32)
-    if known.any():
-        v = np.log(values[known]) if metres else values[known]
-        low, high = np.percentile(v, [2, 98])
-        scaled = np.clip((v - low) / max(high - low, 1e-6), 0, 1)
-        near[known] = 1 - scaled if metres else scaled
-    coloured = cv2.applyColorMap((near * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    coloured[~known] = 0
-    resized = cv2.resize(coloured, size_wh, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.cvtColor(resized, cv2.COLOR_BGR2RGB), np.uint8)
+def wrapped(text: str, px: int, width: int) -> list[str]:
+    """`text` in lines whose plates are no wider than `width`, where its words allow that."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and plate_size(f"{lines[-1]} {word}", px)[0] <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def drawable(text: str) -> str:
+    """`text` in the letters that the font has: in OpenCV 4 accents fall away."""
+    return text if HAS_ACCENTS else ascii_only(text)
 
 
 def ascii_only(text: str) -> str:
-    """`text` in the letters that OpenCV's fonts have: accents fall away."""
+    """`text` without accents and without letters that have no plain form."""
     return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How a picture of one size lies in the middle of another: scaled by `scale`, moved by `shift_xy` pixels."""
+
+    size_wh: tuple[int, int]
+    scale: float
+    shift_xy: tuple[int, int]
+
+    @classmethod
+    def between(cls, inner_wh: tuple[int, int], outer_wh: tuple[int, int]) -> Fit:
+        """The largest picture of the shape of `inner_wh` within `outer_wh`."""
+        scale = min(outer_wh[0] / inner_wh[0], outer_wh[1] / inner_wh[1])
+        width, height = max(1, round(inner_wh[0] * scale)), max(1, round(inner_wh[1] * scale))
+        return cls((width, height), scale, ((outer_wh[0] - width) // 2, (outer_wh[1] - height) // 2))
+
+    def boxes(self, xyxy: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Boxes (n, 4) of the inner picture, in the outer one; what is no number or far outside comes near."""
+        moved = np.asarray(xyxy, np.float64).reshape(-1, 4) * self.scale + (*self.shift_xy, *self.shift_xy)
+        return np.clip(np.nan_to_num(moved), -10_000, 10_000)
+
+    def picture(self, pixels: npt.NDArray[np.uint8] | cv2.typing.MatLike, outer_wh: tuple[int, int]) -> Picture:
+        """The inner picture (h, w, 3), scaled, in the middle of a black one of `outer_wh`: always a copy."""
+        if self.scale == 1:
+            scaled = np.array(pixels, np.uint8)
+        else:
+            # Halving and more skips pixels in a linear resize; area means are several times as slow.
+            how = cv2.INTER_AREA if self.scale <= 0.5 else cv2.INTER_LINEAR
+            scaled = np.asarray(cv2.resize(pixels, self.size_wh, interpolation=how), np.uint8)
+        if self.size_wh == outer_wh:
+            return scaled
+        whole: Picture = np.zeros((outer_wh[1], outer_wh[0], 3), np.uint8)
+        (x, y), (height, width) = self.shift_xy, scaled.shape[:2]
+        whole[y : y + height, x : x + width] = scaled
+        return whole
+
+
+def _outline(picture: Picture, mark: Mark) -> None:
+    """A box on a dark edge, which sets it off from any ground."""
+    x1, y1, x2, y2 = _corners(mark)
+    thick = max(2, round(picture.shape[0] / 320)) * (2 if mark.is_urgent else 1)
+    cv2.rectangle(picture, (x1, y1), (x2, y2), DARK, thick + 2, cv2.LINE_AA)
+    cv2.rectangle(picture, (x1, y1), (x2, y2), mark.colour, thick, cv2.LINE_AA)
+
+
+def _corners(mark: Mark) -> tuple[int, int, int, int]:
+    x1, y1, x2, y2 = (round(v) for v in mark.xyxy.tolist())
+    return x1, y1, x2, y2
+
+
+def _places(mark: Mark, size: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Where a label may stand, best first: above, below, inside; each at the left, then at the right edge."""
+    x1, y1, x2, y2 = _corners(mark)
+    for y in (y1 - size[1] - 2, y2 + 3, y1 + 3):
+        yield x1, y
+        yield x2 - size[0], y
+
+
+def _inside(picture: Picture, rect: Rect) -> Rect:
+    """`rect` moved inside the picture, as far as it is not larger."""
+    x, y, width, height = rect
+    x = max(0, min(x, picture.shape[1] - width))
+    y = max(0, min(y, picture.shape[0] - height))
+    return x, y, width, height
+
+
+def _overlap(a: Rect, b: Rect) -> bool:
+    return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
