@@ -143,9 +143,9 @@ class Video(Node):
             self._next(clip)
         late_ns = monotonic_ns() - self.start_ns - clip.time_ns
         if late_ns > MOST_LATE_NS:
-            log.warning(
-                "%s: decoding took %.1f s longer than there was time; it pauses for that", self.name, late_ns / 1e9
-            )
+            if not self.is_slow:
+                log.warning("%s: decoding takes longer than playing; it is played more slowly", self.name)
+            self.is_slow = True
             self.start_ns += late_ns
         return self.start_ns + clip.time_ns
 

@@ -73,6 +73,11 @@ class View(Node):
         yield from checks.number_problems({"max_width": 64, **params}, "max_width", low=64)
         yield from checks.word_problems(params, "codec", ("mp4v", "avc1"))
 
+    def setup(self) -> None:
+        """Make the folder; OSError where that is impossible."""
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+
     def process(
         self,
         image: Frame,
@@ -118,11 +123,11 @@ class View(Node):
         """Settle rate and layout, and write what was kept back."""
         self.is_settled = True
         early, self.early = self.early, []
-        if self.path is not None and self.size_wh is not None:
-            width, height = self.size_wh
-            size_wh = (2 * width if self.has_depth else width), height
-            fps = rate_of([drawn.stamp.captured_ns for drawn in early])
-            self.movie = Movie(self.path, size_wh=size_wh, fps=fps, codec=self.codec)
+        height, width = early[0].picture.shape[:2]
+        size_wh = (2 * width if self.has_depth else width), height
+        fps = rate_of([drawn.stamp.captured_ns for drawn in early])
+        assert self.path is not None, "nothing is kept back without a path"
+        self.movie = Movie(self.path, size_wh=size_wh, fps=fps, codec=self.codec)
         for drawn in early:
             self._write(drawn)
 

@@ -40,6 +40,11 @@ def clip(path: Path, n: int = 20, *, fps: float = 25, picture: Picture = red) ->
     return path
 
 
+def write_clip(path: Path, *, lumas: Sequence[int]) -> Path:
+    """A video of gray frames, 64 x 48 at 25 a second, as bright as `lumas` says one by one."""
+    return clip(path, len(lumas), picture=lambda i: np.full((48, 64, 3), lumas[i], np.uint8))
+
+
 def cut(path: Path, part: float = 0.5) -> Path:
     """Keep only the first part of a file."""
     data = path.read_bytes()

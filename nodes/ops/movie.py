@@ -29,13 +29,12 @@ class Movie:
     def __init__(self, path: Path, *, size_wh: tuple[int, int], fps: float, codec: Literal["mp4v", "avc1"]) -> None:
         """Begins a file; OSError where it cannot be written."""
         self.path, self.size_wh, self.fps = path, size_wh, fps
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
         with quiet():
             self._writer = cv2.VideoWriter(str(self._part), cv2.VideoWriter.fourcc(*codec), fps, size_wh)
         if not self._writer.isOpened():
             self._part.unlink(missing_ok=True)
-            raise OSError(f"cannot write {path}: no encoder for {codec} in this OpenCV, or no writing in that folder")
+            raise OSError(f"cannot write {path}: no encoder for {codec} in this OpenCV, or no such folder to write in")
         self._first_ns: int | None = None
         self._count = 0
         self._last: Picture | None = None

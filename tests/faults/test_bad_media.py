@@ -74,6 +74,19 @@ def test_a_damaged_file_that_loops_warns_once(tmp_path, caplog):
     assert len(caplog.records) == 1
 
 
+def test_a_file_that_takes_longer_to_decode_than_to_play_is_played_more_slowly(tmp_path, caplog):
+    path = media.clip(tmp_path / "clip.avi", 8, picture=lambda i: np.tile(media.noise(i), (3, 3, 1)))
+    node = Video(str(path), fps=1000, loop=True)
+    node.setup()
+    while not caplog.records:
+        node.process()
+    frames = [node.process() for _ in range(3)]
+    node.close()
+    assert (np.diff([f.captured_ns for f in frames]) > 0).all()
+    expected = f"{path}: decoding takes longer than playing; it is played more slowly"
+    assert [record.message for record in caplog.records] == [expected]
+
+
 def test_a_network_camera_that_breaks_off_is_opened_again(tmp_path, caplog):
     media.clip(tmp_path / "clip.avi", 5)
     with media.Server(tmp_path) as server:
