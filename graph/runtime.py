@@ -17,9 +17,10 @@ from graph.mailbox import Mailbox
 from graph.packet import Door
 from graph.plan import Plan, PlannedEdge, PlannedNode
 from graph.source import SourceStep
-from graph.step import Step, Wiring, WorkStep
+from graph.step import Step, Wiring
 from graph.supervise import StallDetector, stack_of
 from graph.tally import EdgeReading, NodeReading
+from graph.work import WorkStep
 from graph.worker import Worker
 
 log = logging.getLogger(__name__)

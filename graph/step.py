@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import logging
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Thread, current_thread
 from time import monotonic_ns
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
-from graph import contracts
 from graph.build import Builder
 from graph.errors import CauceError, NodeError, WrongMessage
-from graph.join import JoinInbox
 from graph.mailbox import Mailbox
-from graph.node import Contract, Node, Stamp
+from graph.node import Node, Stamp
 from graph.packet import Ticket
 from graph.plan import PlannedNode
 from graph.supervise import Restarts
-from graph.tally import BOUNDS_NS, Tally
+from graph.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +32,6 @@ class Wiring:
     """Mailboxes of the consumers, by output."""
     on_failure: Callable[[CauceError], None] = lambda _: None
     """Told the error that ends the run."""
-
-
-class Home(Protocol):
-    """What a step knows of its worker."""
-
-    stopping: bool
 
 
 class Step:
@@ -183,129 +174,6 @@ class Step:
         error = e if isinstance(e, NodeError) else NodeError(self.spec.name, "process", _cause(e), stamp=stamp)
         error.__cause__ = error.__cause__ or (e if error is not e else None)
         self._failed(error)
-
-
-class WorkStep(Step):
-    """A node with inputs."""
-
-    def __init__(
-        self, planned: PlannedNode, wiring: Wiring, builder: Builder, *, inbox: Mailbox | JoinInbox, home: Home
-    ) -> None:
-        super().__init__(planned, wiring, builder)
-        self._home = home
-        self._inbox = inbox
-        edge = planned.edges[0]
-        self._port = edge.port
-        self._max_age_ns = None if edge.max_age_ms is None else edge.max_age_ms * 1e6
-        self._stamp_as = planned.ports.stamp
-        self._is_sink = planned.is_sink
-        self._unchecked = {p: c for p, c in planned.expects.items() if any(e.port == p for e in planned.edges)}
-        self._has_prelude = True
-        self._tells_absence = any(m.tells_absence for ms in wiring.outputs.values() for m in ms)
-        self._took = self.tally.took
-
-    def advance(self) -> bool:
-        """See `Step.advance`."""
-        if self.is_over or (self.wake_at_ns and self.rests()) or (self._blocking and not self.has_room()):
-            return False
-        if self._advance_one(self._inbox) if isinstance(self._inbox, Mailbox) else self._advance_joined(self._inbox):
-            return True
-        if self._inbox.is_over():
-            self.end()
-        return False
-
-    def _advance_one(self, mailbox: Mailbox) -> bool:
-        packet = mailbox.take()
-        if packet is None:
-            return False
-        stamp, message = packet.stamp, packet.message
-        if self._max_age_ns is not None and message is not None and stamp.age_ns() > self._max_age_ns:
-            mailbox.was_stale()
-            message = None
-        if message is None:
-            self._tell_absence(stamp)
-        else:
-            self._take_in(stamp, message, packet.sent_ns, packet.ticket)
-        return True
-
-    def _advance_joined(self, join: JoinInbox) -> bool:
-        taken = join.take()
-        if taken is None:
-            return False
-        packet, messages = taken
-        if messages is None:
-            self._tell_absence(packet.stamp)
-        else:
-            if self._has_prelude:
-                self._prepare(messages, packet.stamp)
-            self._step(packet.stamp, None, packet.sent_ns, packet.ticket, messages)
-        return True
-
-    def receive(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
-        """Process a message at once, handed over in the same thread; what cannot be processed now waits."""
-        mailbox = self._inbox
-        assert isinstance(mailbox, Mailbox)
-        busy = self.is_over or self.wake_at_ns or self.busy_since_ns or (self._blocking and not self.has_room())
-        if message is None or mailbox.packets or busy or self._home.stopping:
-            mailbox.offer(stamp, message, sent_ns, ticket)
-        else:
-            mailbox.handed += 1
-            self._take_in(stamp, message, sent_ns, ticket)
-
-    def _take_in(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
-        """Process the message of the only edge."""
-        messages = None
-        if self._has_prelude:
-            messages = {self._port: message}
-            self._prepare(messages, stamp)
-        self._step(stamp, message, sent_ns, ticket, messages)
-
-    def _step(
-        self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None, messages: dict[str, Any] | None
-    ) -> None:
-        """Call `process` with `messages`, or where there are none with its only `message`, and send on the outcome."""
-        self.stamp = stamp
-        start_ns = self.busy_since_ns = monotonic_ns()
-        try:
-            out = self._process(message) if messages is None else self._process(**messages)
-            end_ns = monotonic_ns()
-            self.busy_since_ns = 0
-            took, tally = self._took, self.tally
-            took.counts[bisect_left(BOUNDS_NS, end_ns - start_ns)] += 1
-            took.total_ns += end_ns - start_ns
-            tally.waiting_ns += start_ns - sent_ns
-            if self._is_sink:
-                tally.seen(end_ns + stamp.offset_ns - stamp.captured_ns)
-            if out is not None or self._tells_absence:
-                self.send(out, stamp, end_ns, ticket)
-        except Exception as e:
-            self.raised(e, stamp)
-            self._tell_absence(stamp)
-
-    def _tell_absence(self, stamp: Stamp) -> None:
-        for mailboxes in self._wiring.outputs.values():
-            for mailbox in mailboxes:
-                mailbox.offer(stamp, None, monotonic_ns(), None)
-
-    def _prepare(self, messages: dict[str, Any], stamp: Stamp) -> None:
-        """What only some nodes, or only their first step, need."""
-        if self._unchecked:
-            self._check_contracts(messages)
-        if self._stamp_as is not None:
-            messages[self._stamp_as] = stamp
-        self._has_prelude = bool(self._unchecked) or self._stamp_as is not None
-
-    def _check_contracts(self, messages: dict[str, Any]) -> None:
-        """Hold the first message of each port against what the node expects: a live source tells only then."""
-        for port in [p for p in self._unchecked if p in messages]:
-            emitted: Contract = getattr(messages[port], "contract", dict)()
-            expected = self._unchecked.pop(port)
-            wrong: Iterable[str] = contracts.mismatches(expected, emitted)
-            for mismatch in wrong:
-                cause = f"its input {port!r} {mismatch}; put a node in between that converts"
-                error = WrongMessage(self.spec.name, "process", cause)
-                self.is_over = True
-                self._wiring.on_failure(error)
 
 
 def _cause(e: Exception) -> str:
