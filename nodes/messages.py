@@ -137,6 +137,62 @@ class Tracks:
         object.__setattr__(self, "age", _array("Tracks.age", self.age, np.int32, (n,)))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Imu:
+    """Samples of the inertial unit since the frame before, oldest first; n may be 0. Axes as of the RGB camera."""
+
+    time_ns: npt.NDArray[np.int64]
+    """(n,) int64, capture times on the clock of the frames."""
+    accel: npt.NDArray[np.float32]
+    """(n, 3) float32 m/s^2, as an accelerometer feels it: at rest 9.81 upwards."""
+    gyro: npt.NDArray[np.float32]
+    """(n, 3) float32 rad/s."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "time_ns", _array("Imu.time_ns", self.time_ns, np.int64, (None,)))
+        for name in ("accel", "gyro"):
+            array = _array(f"Imu.{name}", getattr(self, name), np.float32, (len(self.time_ns), 3))
+            object.__setattr__(self, name, array)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """What really is in one frame, known because the frame was made: parallel arrays, one row an object; n may be 0."""
+
+    detections: Detections
+    """Boxes around what can be seen of each object; `conf` is 1."""
+    visible: npt.NDArray[np.float32]
+    """(n,) float32, 0..1: the part of the object's pixels in the picture that nothing hides."""
+    distance_m: npt.NDArray[np.float32]
+    """(n,) float32, along the ground from the camera to the near side of what can be seen of it."""
+    bearing_deg: npt.NDArray[np.float32]
+    """(n,) float32, of the middle of what can be seen, from the camera's heading; positive right."""
+    velocity: npt.NDArray[np.float32]
+    """(n, 3) float32 m/s, relative to the wearer; x right, y down, z along the heading."""
+    ttc_s: npt.NDArray[np.float32]
+    """(n,) float32 seconds until it touches the wearer if both go on as they do; inf where they miss each other."""
+    track_id: npt.NDArray[np.int32]
+    """(n,) int32, the same for the same object as long as the scene lasts."""
+    position: npt.NDArray[np.float64]
+    """(3,) float64 metres: the camera in the world; x right of the street's axis, y along it, z up."""
+    rotation: npt.NDArray[np.float64]
+    """(3, 3) float64: turns camera coordinates into world coordinates."""
+    speed_mps: float = 0.0
+    """The wearer's own, along the ground."""
+
+    def __post_init__(self) -> None:
+        n = len(self.detections)
+        for name in ("visible", "distance_m", "bearing_deg", "ttc_s"):
+            object.__setattr__(self, name, _array(f"Truth.{name}", getattr(self, name), np.float32, (n,)))
+        object.__setattr__(self, "velocity", _array("Truth.velocity", self.velocity, np.float32, (n, 3)))
+        object.__setattr__(self, "track_id", _array("Truth.track_id", self.track_id, np.int32, (n,)))
+        object.__setattr__(self, "position", _array("Truth.position", self.position, np.float64, (3,)))
+        object.__setattr__(self, "rotation", _array("Truth.rotation", self.rotation, np.float64, (3, 3)))
+
+    def __len__(self) -> int:
+        return len(self.detections)
+
+
 @dataclass(frozen=True, slots=True)
 class Hazard:
     """One thing that the wearer may need to hear of."""
