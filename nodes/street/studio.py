@@ -1,0 +1,276 @@
+"""One camera on the stage: its picture, what is true in it, and the depth of each pixel."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from nodes.messages import Detections, Truth
+from nodes.street import light as lights
+from nodes.street import rig
+from nodes.street.city import CLASS_NAMES
+from nodes.street.raster import fill, prepare
+from nodes.street.scene import Scene
+from nodes.street.shade import look, shade, soften
+from nodes.street.stage import Moment, Solid, Stage
+from nodes.street.walk import HeadPose
+
+STEPS_PER_RADIAN = 256
+BODY_M = 0.3
+"""Radius of the wearer's own body."""
+NEAR_SHARE = 0.12
+"""An object is as far away as the nearest so many of its pixels."""
+BINS = 400
+MIN_BLUR_PX = 0.8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shot:
+    """What one camera saw at one time, and the truth about it."""
+
+    pixels: npt.NDArray[np.uint8]
+    """(h, w, 3) RGB, or (h, w) gray; black where the lens sees nothing."""
+    depth: npt.NDArray[np.float32]
+    """(h, w) metres along the optical axis; inf where there is sky, 0 where the lens sees nothing."""
+    truth: Truth
+
+
+class Studio:
+    """A camera of the glasses in a scene. `shoot` gives the same at the same time, in any order; one thread at a time.
+
+    Args:
+        scene: The scene, or a stage that several cameras share.
+        size_wh: Size of the RGB camera's picture, square; 1408 is the sensor's.
+        mount: Another camera of the rig.
+        threads: How many threads draw.
+    """
+
+    def __init__(
+        self,
+        scene: Scene | Stage,
+        size_wh: tuple[int, int] = (704, 704),
+        *,
+        mount: rig.Mount | None = None,
+        threads: int = 2,
+    ) -> None:
+        self.stage = scene if isinstance(scene, Stage) else Stage(scene)
+        self.mount = mount or rig.rgb(size_wh)
+        self.camera = self.mount.camera
+        self.width, self.height = self.camera.size_wh
+        self.threads = threads
+        self._look_through()
+        shape = (self.height, self.width)
+        self.inverse_z, self.ids = np.zeros(shape, np.float32), np.zeros(shape, np.int32)
+        self.touched = np.zeros(shape, np.int16)
+        self.raw = np.zeros((*shape, 3), np.uint8)
+        self.tones, self.linear = lights.tones(), lights.linear()
+        rng = np.random.default_rng([self.stage.scene.seed, 7])
+        self.grain = np.clip(rng.normal(0, 16, (shape[0] + 97, shape[1] + 89, 3)), -127, 127).astype(np.int8)
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.threads, "street")
+
+    def close(self) -> None:
+        """End the threads."""
+        if "_pool" in self.__dict__:
+            self._pool.shutdown()
+
+    def _look_through(self) -> None:
+        """The ray of each pixel, and the lens as a table for bounds."""
+        columns, rows = np.meshgrid(np.arange(self.width), np.arange(self.height))
+        rays = self.camera.unproject(np.column_stack([columns.ravel(), rows.ravel()]))
+        is_seen = (np.isfinite(rays[:, 2]) & (rays[:, 2] > 0.05)).reshape(self.height, self.width)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            u, v = (np.where(is_seen.ravel(), rays[:, i] / rays[:, 2], 0.0) for i in (0, 1))
+        self.ray_u, self.ray_v = (a.reshape(is_seen.shape).astype(np.float32) for a in (u, v))
+        self.is_seen = is_seen
+        first = np.where(is_seen.any(axis=1), is_seen.argmax(axis=1), self.width)
+        last = np.where(is_seen.any(axis=1), self.width - 1 - is_seen[:, ::-1].argmax(axis=1), -1)
+        self.seen = np.column_stack([first, last]).astype(np.int32)
+        angle = np.arctan(np.hypot(self.ray_u, self.ray_v))
+        widest = float(angle[is_seen].max())
+        # Radius over the angle from the axis, the mean of all directions; beyond what the lens sees it goes straight on.
+        steps = np.arange(int(np.pi * STEPS_PER_RADIAN) + 4) / STEPS_PER_RADIAN
+        inside = steps[steps < widest * 0.98]
+        around = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+        sines = np.sin(inside)[:, None]
+        points = np.stack(
+            [sines * np.cos(around), sines * np.sin(around), np.broadcast_to(np.cos(inside)[:, None], (len(inside), 16))],
+            axis=2,
+        )
+        centre = self.camera.project(np.array([[0.0, 0.0, 1.0]]))[0]
+        pixels = self.camera.project(points.reshape(-1, 3)).reshape(len(inside), 16, 2) - centre
+        radii = np.hypot(pixels[..., 0], pixels[..., 1])
+        mean = np.nanmean(radii, axis=1)
+        straight = np.stack([np.cos(around), np.sin(around)], axis=1) * mean[:, None, None]
+        margin = float(np.nanmax(np.abs(pixels - straight))) + 1.0
+        slope = (mean[-1] - mean[-9]) / 8
+        beyond = mean[-1] + slope * np.arange(1, len(steps) - len(inside) + 1)
+        table = np.concatenate([mean, beyond])
+        head = [centre[0], centre[1], STEPS_PER_RADIAN, margin]
+        self.lens = np.concatenate([head, table]).astype(np.float32)
+        self.footprint = 1.0 / float(mean[8] * STEPS_PER_RADIAN / 8)
+        fall = np.clip(angle / max(widest, 1e-6), 0, 1)
+        rim = np.clip((widest - angle) / (0.012 * widest), 0, 1)
+        self.vignette = ((1 - 0.32 * fall**2.5) * rim).astype(np.float32) if self._is_round else (1 - 0.3 * fall**2).astype(np.float32)
+
+    @property
+    def _is_round(self) -> bool:
+        return bool(not self.is_seen[0, 0])
+
+    def shoot(self, t: float, moment: Moment | None = None) -> Shot:
+        """The picture at time `t` in seconds, with its depth and its truth. `moment`: the stage then, if it is known."""
+        stage, pose = self.stage, self.stage.wearer.pose(t)
+        moment = stage.at(t) if moment is None else moment
+        rotation = pose.rotation @ self.mount.rotation
+        position = pose.position + pose.rotation @ self.mount.offset
+        counts = self._draw(moment, rotation, position)
+        pixels = self._expose(t, rotation)
+        depth = np.where(self.ids >= 0, 1.0 / np.maximum(self.inverse_z, 1e-9), np.inf).astype(np.float32)
+        depth[~self.is_seen] = 0.0
+        truth = self._truth(moment, pose, rotation=rotation, position=position, counts=counts)
+        return Shot(pixels, depth, truth)
+
+    def _draw(
+        self, moment: Moment, rotation: npt.NDArray[np.float64], position: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.int32]:
+        """Which triangle is where, and its light, into `ids`, `inverse_z`, `raw`; how large each object would be alone."""
+        stage, triangles = self.stage, moment.triangles
+        s = stage.surfaces
+        points = np.empty_like(moment.points)
+        low, high = moment.span
+        still = len(stage.points)
+        for part in (slice(low, high), slice(still, None)):
+            points[part] = (moment.points[part] - position) @ rotation
+        flags = s.flags[triangles.materials]
+        textures = s.kinds[triangles.materials, 0].astype(np.int32)
+        count = len(triangles.faces)
+        edges, spans = np.empty((count, 12), np.float32), np.empty((count, 4), np.int32)
+        size = np.array([self.width, self.height], np.int32)
+        halves = [slice(i * count // self.threads, (i + 1) * count // self.threads) for i in range(self.threads)]
+        self._each(lambda h: prepare(points, triangles.faces[h], flags[h], self.lens, size, edges[h], spans[h]), halves)
+        counts = np.zeros((self.threads, len(moment.solids)), np.int32)
+        pose = np.concatenate([rotation, position[None]]).astype(np.float32)
+        light = stage.light
+        scene = light.packed(self.footprint, moment.ground_at, 1 / 0.1)
+        lamps = stage.lamps
+        if len(lamps):
+            near = np.argsort(np.abs(lamps[:, 1] - position[1] - 6))[:8]
+            lamps = np.ascontiguousarray(lamps[near])
+        # Light work at the top, where the sky is: the halves are cut below the middle.
+        cuts = np.linspace(0, self.height, 2 * self.threads + 1).astype(np.int64)
+
+        def band(i: int) -> None:
+            for j in (i, 2 * self.threads - 1 - i):
+                rows = cuts[j : j + 2]
+                fill(rows, self.ray_u, self.ray_v, self.seen, edges, spans, triangles.faces, flags, triangles.objects,
+                     textures, moment.attributes, s.texels, s.table, self.inverse_z, self.ids, self.touched, counts[i])
+                shade(rows, self.ray_u, self.ray_v, self.seen, edges, triangles.faces, moment.attributes,
+                      triangles.materials, s.kinds, s.texels, s.table, self.linear, self.inverse_z, self.ids, light.sky,
+                      pose, stage.sun, stage.still_sun, moment.moving_sun, moment.moving_at, moment.ground, lamps,
+                      scene, self.vignette, self.tones, self.raw)  # fmt: skip
+
+        self._each(band, range(self.threads))
+        total: npt.NDArray[np.int32] = counts.sum(axis=0, dtype=np.int32)
+        return total
+
+    def _each(self, work: Any, parts: Any) -> None:
+        if self.threads == 1:
+            for part in parts:
+                work(part)
+        else:
+            list(self._pool.map(work, parts))
+
+    def _expose(self, t: float, rotation: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+        """Edges softened, blurred by the head's turning, with the sensor's noise."""
+        picture = np.empty_like(self.raw)
+        cuts = np.linspace(0, self.height, self.threads + 1).astype(np.int64)
+        self._each(lambda i: soften(cuts[i : i + 2], self.raw, picture), range(self.threads))
+        light = self.stage.light
+        turning = self.mount.rotation.T @ self.stage.wearer.turning(t)
+        shift = np.array([-turning[1], turning[0]]) * light.exposure_s / self.footprint
+        length = float(np.hypot(*shift))
+        if length > MIN_BLUR_PX:
+            reach = int(np.ceil(length / 2))
+            along = np.linspace(-0.5, 0.5, 4 * reach + 1)[:, None] * shift + reach
+            trace = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+            np.add.at(trace, (np.round(along[:, 1]).astype(int), np.round(along[:, 0]).astype(int)), 1.0)
+            picture = np.asarray(cv2.filter2D(picture, -1, trace / trace.sum()), np.uint8)
+        if self.mount.is_gray:
+            picture = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+        frame = int(round(t * 1000))
+        y, x = frame * 31 % 97, frame * 17 % 89
+        grain = self.grain[y : y + self.height, x : x + self.width]
+        if self.mount.is_gray:
+            grain = grain[..., 0]
+        noisy = cv2.addWeighted(picture, 1.0, grain, light.grain / 16, 0.0, dtype=cv2.CV_8U)
+        noisy[~self.is_seen] = 0
+        return np.asarray(noisy, np.uint8)
+
+    def _truth(
+        self, moment: Moment, pose: HeadPose, *, rotation: npt.NDArray[np.float64], position: npt.NDArray[np.float64],
+        counts: npt.NDArray[np.int32],
+    ) -> Truth:  # fmt: skip
+        solids = moment.solids
+        k = len(solids)
+        boxes, shares = np.empty((k, 4), np.int32), np.empty(k, np.int32)
+        histogram = np.empty((k, BINS), np.int32)
+        # The ray's part along the ground: what a pixel's depth is to its distance.
+        over = self.ray_u * rotation[2, 0] + self.ray_v * rotation[2, 1] + rotation[2, 2]
+        slant = np.sqrt(np.maximum(self.ray_u**2 + self.ray_v**2 + 1 - over**2, 1e-9)).astype(np.float32)
+        look(self.ids, self.inverse_z, self.ray_u, moment.triangles.objects, slant, boxes, shares, histogram)
+        rows = np.flatnonzero(shares > 0)
+        xyxy = boxes[rows].astype(np.float32)
+        xyxy[:, 2:] += 1
+        total = np.cumsum(histogram[rows], axis=1)
+        bins = (total >= np.maximum(NEAR_SHARE * shares[rows], 1)[:, None]).argmax(axis=1)
+        distance = np.exp((bins + 0.5) / 50.0) / 10.0
+        rays = self.camera.unproject((xyxy[:, :2] + xyxy[:, 2:]) / 2 - 0.5) @ rotation.T
+        bearing = np.degrees(np.arctan2(rays[:, 0], rays[:, 1]) - pose.heading)
+        bearing = (bearing + 180) % 360 - 180
+        chosen = [solids[i] for i in rows]
+        relative = np.array([s.velocity - pose.velocity for s in chosen], float).reshape(-1, 2)
+        c, sn = np.cos(pose.heading), np.sin(pose.heading)
+        right = relative @ np.array([c, -sn])
+        ahead = relative @ np.array([sn, c])
+        return Truth(
+            Detections(
+                xyxy,
+                np.ones(len(rows), np.float32),
+                np.array([s.class_id for s in chosen], np.int32),
+                CLASS_NAMES,
+                (self.width, self.height),
+                self.camera,
+            ),
+            visible=np.clip(shares[rows] / np.maximum(counts[rows], 1), 0, 1).astype(np.float32),
+            distance_m=distance.astype(np.float32),
+            bearing_deg=np.nan_to_num(bearing).astype(np.float32),
+            velocity=np.column_stack([right, np.zeros(len(rows)), ahead]).astype(np.float32),
+            ttc_s=np.array([contact_s(s, position[:2], pose.velocity) for s in chosen], np.float32),
+            track_id=rows.astype(np.int32),
+            position=position,
+            rotation=rotation,
+            speed_mps=float(np.hypot(*pose.velocity)),
+        )
+
+
+def contact_s(solid: Solid, place: npt.NDArray[np.float64], velocity: npt.NDArray[np.float64]) -> float:
+    """Seconds until a body of `BODY_M` at `place` (2,) touches the solid, if both keep their velocity; inf: never."""
+    way = velocity - solid.velocity
+    enter, leave = 0.0, np.inf
+    for axis in range(2):
+        low, high = solid.low[axis] - BODY_M - place[axis], solid.high[axis] + BODY_M - place[axis]
+        if abs(way[axis]) < 1e-6:
+            if low > 0 or high < 0:
+                return float("inf")
+            continue
+        first, last = sorted((low / way[axis], high / way[axis]))
+        enter, leave = max(enter, first), min(leave, last)
+    return float(enter) if enter <= leave else float("inf")
