@@ -57,15 +57,15 @@ def light(scene: Scene) -> Light:
     ambient = np.array([0.58, 0.68, 0.86]) * (1 - 0.35 * clouds) + np.array([0.30, 0.28, 0.22]) * clouds
     ambient = ambient * (1 - night) + np.array([0.016, 0.019, 0.032]) * night
     haze = (np.array([0.66, 0.74, 0.84]) * (1 - 0.2 * clouds)) * (1 - night) + np.array([0.03, 0.026, 0.024]) * night
-    bright = 1.15 if shine > 0.3 else 1.7
+    bright = 0.80 if shine > 0.3 else 1.15
     return Light(
         to_sun,
         sun,
         ambient,
         haze,
-        0.0022 + 0.010 * scene.rain + 0.003 * clouds,
+        0.0016 + 0.003 * scene.rain + 0.002 * clouds,
         sky,
-        exposure=bright * (1 - night) + 3.4 * night,
+        exposure=bright * (1 - night) + 2.6 * night,
         exposure_s=0.006 + 0.006 * clouds + 0.016 * night,
         grain=1.6 + 1.2 * clouds + 5.5 * night,
         wet=scene.rain,
@@ -74,10 +74,13 @@ def light(scene: Scene) -> Light:
 
 
 def tones() -> npt.NDArray[np.uint8]:
-    """The camera's curve from light (by the root of it) to a byte: a soft shoulder, then gamma."""
+    """The camera's curve from light (by the root of it) to a byte: a toe, a shoulder, then gamma.
+
+    The curve is K. Narkowicz's fit of the ACES film curve.
+    """
     x = (2 * np.arange(TONES) / TONES) ** 2
-    curve = x * (1 + x / 9) / (0.55 + x)  # leaves the mid tones, bends the lights
-    return np.asarray(255 * np.clip(curve / 1.02, 0, 1) ** (1 / 2.2) + 0.5, np.uint8)
+    curve = np.clip(x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14), 0, 1)
+    return np.asarray(255 * curve ** (1 / 2.2) + 0.5, np.uint8)
 
 
 def linear() -> npt.NDArray[np.float32]:

@@ -141,8 +141,9 @@ def shade(
                     blue *= linear[int(_texel(s, r, place, texels, 2, fx, fy, x0, x1, y0, y1))]
                     if kind[GLASS] > 0:
                         glass = 1.0 - _texel(s, r, place, texels, 3, fx, fy, x0, x1, y0, y1) * (1.0 / 255)
-                        gloss += 0.75 * glass
-                        own += glass * glow * kind[GLASS]
+                        gloss += 0.85 * glass
+                        # Rooms are lit where the glass says so: see `textures`.
+                        own += max(glass - 0.45, 0.0) * glow * kind[GLASS] * (0.12 + 1.6 * (red + green))
                 if facing < 0:
                     nx, ny, nz, facing = -nx, -ny, -nz, -facing
                 is_ground = nz > 0.8 and pz < 0.4
@@ -180,10 +181,10 @@ def shade(
                 mirror_r, mirror_g, mirror_b = 0.0, 0.0, 0.0
                 shiny = gloss
                 if is_ground and wet > 0:
-                    shiny += wet * 0.5
-                    red *= 1 - 0.5 * wet
-                    green *= 1 - 0.5 * wet
-                    blue *= 1 - 0.5 * wet
+                    shiny += wet * 0.75
+                    red *= 1 - 0.62 * wet
+                    green *= 1 - 0.62 * wet
+                    blue *= 1 - 0.62 * wet
                 twice = 2 * facing
                 rx, ry, rz = twice * nx - ix, twice * ny - iy, twice * nz - iz
                 if lamp_light > 0:
@@ -214,7 +215,7 @@ def shade(
                     part = shiny * (0.16 + 0.84 * fresnel)
                     sr, sg, sb = _sky_at(rx, ry, max(rz, 0.0), sky)
                     # Downwards, and low along the street, houses are mirrored rather than sky.
-                    dim = 0.25 if rz < 0 else min(0.35 + rz * 1.6, 1.0)
+                    dim = 0.25 if rz < 0 else min((0.22 if is_ground else 0.35) + rz * (0.9 if is_ground else 1.6), 1.0)
                     red += (sr * dim - red) * part + mirror_r * shiny
                     green += (sg * dim - green) * part + mirror_g * shiny
                     blue += (sb * dim - blue) * part + mirror_b * shiny
@@ -226,9 +227,9 @@ def shade(
                             green += peak
                             blue += peak
                 if own > 0:
-                    red += own * (0.35 + attributes[a, 5])
-                    green += own * (0.24 + 0.8 * attributes[a, 6])
-                    blue += own * (0.12 + 0.6 * attributes[a, 7])
+                    red += own * 1.0
+                    green += own * 0.74
+                    blue += own * 0.42
                 clear = np.exp(-far * haze)
                 red = haze_r + (red - haze_r) * clear
                 green = haze_g + (green - haze_g) * clear

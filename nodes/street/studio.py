@@ -210,9 +210,32 @@ class Studio:
         grain = self.grain[y : y + self.height, x : x + self.width]
         if self.mount.is_gray:
             grain = grain[..., 0]
+        if light.wet > 0:
+            picture = self._rained_on(picture, t)
         noisy = cv2.addWeighted(picture, 1.0, grain, light.grain / 16, 0.0, dtype=cv2.CV_8U)
         noisy[~self.is_seen] = 0
         return np.asarray(noisy, np.uint8)
+
+    @cached_property
+    def _drops(self) -> npt.NDArray[np.uint8]:
+        """Falling drops as streaks, on a sheet larger than the picture."""
+        rng = np.random.default_rng([self.stage.scene.seed, 8])
+        height, width = self.height * 2, self.width + 64
+        sheet = np.zeros((height, width), np.uint8)
+        scale = self.height / 704
+        for _ in range(int(1500 * self.stage.light.wet)):
+            x, y = int(rng.integers(width)), int(rng.integers(height))
+            length, level = rng.uniform(6, 26) * scale, int(rng.uniform(10, 46))
+            end = (int(x + length * 0.12), int(y + length))
+            cv2.line(sheet, (x, y), end, level, max(1, round(scale * rng.uniform(0.6, 1.6))), cv2.LINE_AA)
+        return sheet
+
+    def _rained_on(self, picture: npt.NDArray[np.uint8], t: float) -> npt.NDArray[np.uint8]:
+        frame = int(round(t * 1000))
+        y, x = self.height - frame * 37 % self.height, frame * 13 % 64
+        drops = self._drops[y : y + self.height, x : x + self.width]
+        drops = drops if self.mount.is_gray else np.repeat(drops[..., None], 3, axis=2)
+        return np.asarray(cv2.add(picture, drops), np.uint8)
 
     def _truth(
         self, moment: Moment, pose: HeadPose, *, rotation: npt.NDArray[np.float64], position: npt.NDArray[np.float64],

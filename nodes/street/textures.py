@@ -194,7 +194,7 @@ def _window(rgb: Any, glass: Any, at: tuple[int, int, int, int], rng: Rng, *, fr
         part = int(rng.uniform(0.12, 0.3) * (w - 8))
         for side in (slice(0, part), slice(-part, None)):
             inner[:, side] = np.array([212, 204, 196]) * (0.85 + 0.12 * np.sin(np.arange(part)))[None, :, None]
-    glass[y + 4 : y + h - 4, x + 4 : x + w - 4] = 190 if rng.random() < 0.45 else 120
+    glass[y + 4 : y + h - 4, x + 4 : x + w - 4] = 200 if rng.random() < 0.4 else 96
     for bar in (x + w // 2 - 2, x + 2, x + w - 5):
         cv2.rectangle(rgb, (bar, y + 2), (bar + 3, y + h - 3), frame, -1)
         glass[y + 2 : y + h - 2, bar : bar + 4] = 0
@@ -248,12 +248,19 @@ def ground_floor(rng: Rng) -> Image:
         rgb += (np.array([240, 226, 190]) - rgb) * (ink / 255)[..., None]
         for left, right in ((40, 400), (430, 700), (730, 990)):
             panes = rgb[150:430, left:right]
-            panes[:] = np.linspace(1.25, 0.6, 280)[:, None, None] * np.array([66, 76, 88])
-            for _ in range(9):  # goods in the window
-                x, y = int(rng.integers(0, right - left - 50)), int(rng.integers(130, 230))
-                w, h = int(rng.integers(18, 50)), int(rng.integers(24, 90))
-                panes[y : y + h, x : x + w] = rng.uniform(50, 190, 3)
-            glass[150:430, left:right] = 150
+            panes[:] = np.linspace(1.0, 0.55, 280)[:, None, None] * np.array([70, 74, 80])
+            tone = rng.uniform(0.5, 1.2, 3) * (120, 100, 80)
+            for shelf in (110, 180, 268):  # goods on shelves
+                panes[shelf : shelf + 5] = (104, 90, 74)
+                x = int(rng.integers(4, 20))
+                while x < right - left - 24:
+                    w, h = int(rng.integers(10, 26)), int(rng.integers(16, 56))
+                    shade = tone * rng.uniform(0.6, 1.35) + rng.normal(0, 16, 3)
+                    panes[shelf - h : shelf, x : x + w] = np.clip(shade, 20, 200)
+                    panes[shelf - h : shelf, x + w - 3 : x + w] *= 0.7
+                    x += w + int(rng.integers(3, 26))
+            panes *= 0.85
+            glass[150:430, left:right] = 130
             cv2.rectangle(rgb, (left - 6, 144), (right + 6, 436), tuple(float(c) for c in colour * 0.6), 6)
     else:
         for left in (70, 390, 730):

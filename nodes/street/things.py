@@ -251,7 +251,7 @@ def tree(rng: np.random.Generator, surfaces: Surfaces) -> tuple[Mesh, Mesh]:
         start = np.array(line[2]) + (0, 0, rng.uniform(0, 0.8))
         end = start + (reach * np.cos(heading), reach * np.sin(heading), rng.uniform(0.8, 1.6))
         wood.append(tube([start, end], [girth * 0.42, girth * 0.15], sides=6, material=surfaces["bark"]))
-    tint = np.array([[0.30, 0.50, 0.12], [0.24, 0.46, 0.16], [0.44, 0.50, 0.10], [0.62, 0.40, 0.08]])[
+    tint = np.array([[0.26, 0.36, 0.11], [0.20, 0.32, 0.13], [0.36, 0.38, 0.10], [0.56, 0.33, 0.08]])[
         rng.choice(4, p=[0.4, 0.3, 0.2, 0.1])
     ]
     wide = rng.uniform(1.7, 2.3)
@@ -267,7 +267,7 @@ def tree(rng: np.random.Generator, surfaces: Surfaces) -> tuple[Mesh, Mesh]:
 def low_branch(rng: np.random.Generator, surfaces: Surfaces, *, height_m: float, reach_m: float) -> Mesh:
     """A bough that reaches `reach_m` to +x, at the height of a head."""
     line = np.array([(0, 0, height_m + 0.55), (reach_m * 0.5, 0.1, height_m + 0.2), (reach_m, 0, height_m)])
-    tint = np.array([0.30, 0.48, 0.12])
+    tint = np.array([0.26, 0.36, 0.11])
     parts = [tube(line, [0.05, 0.035, 0.015], sides=7, material=surfaces["bark"])]
     for share in np.linspace(0.35, 1, 6):
         place = line[0] + (line[2] - line[0]) * share
@@ -280,7 +280,7 @@ def pot(rng: np.random.Generator, surfaces: Surfaces) -> Mesh:
     clay = np.array([0.40, 0.17, 0.09]) if rng.random() < 0.6 else np.array([0.12, 0.13, 0.14])
     return joined([
         tube([(0, 0, 0), (0, 0, 0.45), (0, 0, 0.5), (0, 0, 0.5)], [0.2, 0.28, 0.3, 0.01], sides=14, colour=clay),
-        _cards(rng, surfaces, (0, 0, 0.85), (0.3, 0.3, 0.35), 26, size_m=0.5, tint=np.array([0.22, 0.42, 0.12])),
+        _cards(rng, surfaces, (0, 0, 0.85), (0.3, 0.3, 0.35), 26, size_m=0.5, tint=np.array([0.20, 0.34, 0.12])),
     ])  # fmt: skip
 
 
