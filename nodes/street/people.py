@@ -36,14 +36,18 @@ class Body:
     mesh: Mesh
     scale: float
     stride_m: float
+    parts: tuple[slice, ...]
+    """The corners of each bone."""
 
     def posed(self, phase: float, *, swing: float, riding: bool = False) -> tuple[Floats, Floats]:
         """Corners and normals (n, 3) in a step's phase (radians); `swing` 0: stands, 1: walks."""
         turns, places = _joints(phase, swing=swing, riding=riding)
-        bones = self.mesh.bones
-        corners = np.einsum("nij,nj->ni", turns[bones], self.mesh.corners) + places[bones]
-        normals = np.einsum("nij,nj->ni", turns[bones], self.mesh.normals)
-        return (corners * self.scale).astype(np.float32), normals.astype(np.float32)
+        corners, normals = np.empty_like(self.mesh.corners), np.empty_like(self.mesh.normals)
+        turns, places = turns.astype(np.float32), (places * self.scale).astype(np.float32)
+        for bone, part in enumerate(self.parts):
+            corners[part] = self.mesh.corners[part] @ (turns[bone].T * np.float32(self.scale)) + places[bone]
+            normals[part] = self.mesh.normals[part] @ turns[bone].T
+        return corners, normals
 
 
 def _about_x(angle: float) -> npt.NDArray[np.float64]:
@@ -144,4 +148,7 @@ def person(rng: np.random.Generator, surfaces: Surfaces, *, coat: npt.ArrayLike 
                 ball((0, 0.055, -0.435), (0.047, 0.13, 0.045), cells=(9, 6), colour=shoe, material=smooth),
             ]).of_bone(shin),
         ]  # fmt: skip
-    return Body(joined(parts), tall, 1.42 * tall)
+    parts.sort(key=lambda part: int(part.bones[0]))
+    ends = np.cumsum([0, *(len(part.corners) for part in parts)])
+    slices = tuple(slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True))
+    return Body(joined(parts), tall, 1.42 * tall, slices)

@@ -20,6 +20,9 @@ Array = npt.NDArray[Any]
 CUTOUT, TWO_SIDED = 1, 2
 """Flags of a material."""
 NEAREST_M = 0.05
+TILE = 8
+LARGE = 256
+"""Triangles that span more pixels than this are tried tile by tile first."""
 
 
 @inlined
@@ -102,13 +105,14 @@ def prepare(points: Array, faces: Array, flags: Array, lens: Array, size: Array,
 
 @kernel
 def fill(
-    rows: Array, ray_u: Array, ray_v: Array, seen: Array, edges: Array, spans: Array, faces: Array, flags: Array,
+    rows: Array, ray_u: Array, ray_v: Array, tiles: Array, seen: Array, edges: Array, spans: Array, faces: Array, flags: Array,
     objects: Array, textures: Array, uv: Array, texels: Array, table: Array, inverse_z: Array, ids: Array,
     touched: Array, counts: Array,
 ) -> None:  # fmt: skip
     """The nearest triangle `ids` (h, w) and `inverse_z` (h, w) of the rows first..last-1; both are cleared here.
 
     Args:
+        tiles: (., ., 4) least and greatest u, then v, of each `TILE` by `TILE` pixels.
         seen: (h, 2) first and last pixel of each row that the lens sees.
         objects: (m,) number of the object that a triangle belongs to, or -1; an object's triangles stand together.
         textures: (m,) texture of a triangle; where it is transparent, a triangle with the flag CUTOUT has a hole.
@@ -132,41 +136,53 @@ def fill(
         qx, qy, qz = edges[t, 9], edges[t, 10], edges[t, 11]
         has_holes = (flags[t] & CUTOUT) != 0
         number = objects[t]
-        for y in range(top, bottom + 1):
-            for x in range(max(spans[t, 0], seen[y, 0]), min(spans[t, 1], seen[y, 1]) + 1):
-                u, v = ray_u[y, x], ray_v[y, x]
-                e0 = e0x * u + e0y * v + e0z
-                if e0 < 0:
-                    continue
-                e1 = e1x * u + e1y * v + e1z
-                if e1 < 0:
-                    continue
-                e2 = e2x * u + e2y * v + e2z
-                if e2 < 0:
-                    continue
-                nearness = qx * u + qy * v + qz
-                if nearness <= 0 or (number < 0 and nearness <= inverse_z[y, x]):
-                    continue
-                if has_holes:
-                    w = 1.0 / (e0 + e1 + e2)
-                    a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
-                    s = (e0 * uv[a, 0] + e1 * uv[b, 0] + e2 * uv[c, 0]) * w
-                    r = (e0 * uv[a, 1] + e1 * uv[b, 1] + e2 * uv[c, 1]) * w
-                    if not _is_solid(s, r, texels, table[textures[t], 0]):
+        left, right = spans[t, 0], spans[t, 1]
+        is_large = (right - left) * (bottom - top) > LARGE
+        for tile_y in range(top // TILE, bottom // TILE + 1):
+            for tile_x in range(left // TILE, right // TILE + 1):
+                if is_large:
+                    # Linear functions are greatest at a corner of the tile's range of rays.
+                    u0, u1 = tiles[tile_y, tile_x, 0], tiles[tile_y, tile_x, 1]
+                    v0, v1 = tiles[tile_y, tile_x, 2], tiles[tile_y, tile_x, 3]
+                    if e0z + max(e0x * u0, e0x * u1) + max(e0y * v0, e0y * v1) < 0:
                         continue
-                if number >= 0 and touched[y, x] != number:
-                    touched[y, x] = number
-                    counts[number] += 1
-                if nearness > inverse_z[y, x]:
-                    inverse_z[y, x] = nearness
-                    ids[y, x] = t
+                    if e1z + max(e1x * u0, e1x * u1) + max(e1y * v0, e1y * v1) < 0:
+                        continue
+                    if e2z + max(e2x * u0, e2x * u1) + max(e2y * v0, e2y * v1) < 0:
+                        continue
+                for y in range(max(top, tile_y * TILE), min(bottom, tile_y * TILE + TILE - 1) + 1):
+                    begin = max(left, seen[y, 0], tile_x * TILE)
+                    for x in range(begin, min(right, seen[y, 1], tile_x * TILE + TILE - 1) + 1):
+                        u, v = ray_u[y, x], ray_v[y, x]
+                        e0 = e0x * u + e0y * v + e0z
+                        e1 = e1x * u + e1y * v + e1z
+                        e2 = e2x * u + e2y * v + e2z
+                        if min(e0, e1, e2) < 0:
+                            continue
+                        nearness = qx * u + qy * v + qz
+                        if nearness <= 0 or (number < 0 and nearness <= inverse_z[y, x]):
+                            continue
+                        if has_holes:
+                            w = 1.0 / (e0 + e1 + e2)
+                            a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
+                            s = (e0 * uv[a, 0] + e1 * uv[b, 0] + e2 * uv[c, 0]) * w
+                            r = (e0 * uv[a, 1] + e1 * uv[b, 1] + e2 * uv[c, 1]) * w
+                            if not _is_solid(s, r, texels, table, textures[t]):
+                                continue
+                        if number >= 0 and touched[y, x] != number:
+                            touched[y, x] = number
+                            counts[number] += 1
+                        if nearness > inverse_z[y, x]:
+                            inverse_z[y, x] = nearness
+                            ids[y, x] = t
 
 
 @inlined
-def _is_solid(s: float, r: float, texels: Array, place: Array) -> bool:
-    column = int(np.floor(s * place[1])) & (place[1] - 1)
-    row = int(np.floor(r * place[2])) & (place[2] - 1)
-    return bool(texels[place[0] + row * place[1] + column, 3] >= 128)
+def _is_solid(s: float, r: float, texels: Array, table: Array, texture: int) -> bool:
+    """Whether a texture's finest level is opaque at (s, r)."""
+    start, wide, high = table[texture, 0, 0], table[texture, 0, 1], table[texture, 0, 2]
+    column, row = int(np.floor(s * wide)) & (wide - 1), int(np.floor(r * high)) & (high - 1)
+    return bool(texels[start + row * wide + column, 3] >= 128)
 
 
 @kernel
@@ -199,7 +215,7 @@ def fill_sun(points: Array, faces: Array, flags: Array, textures: Array, uv: Arr
                 if flags[t] & CUTOUT:
                     s = w0 * uv[a, 0] + w1 * uv[b, 0] + w2 * uv[c, 0]
                     r = w0 * uv[a, 1] + w1 * uv[b, 1] + w2 * uv[c, 1]
-                    if not _is_solid(s, r, texels, table[textures[t], 0]):
+                    if not _is_solid(s, r, texels, table, textures[t]):
                         continue
                 z = w0 * az + w1 * bz + w2 * cz
                 if z > depth[y, x]:

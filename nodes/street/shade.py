@@ -20,8 +20,7 @@ TONES = 2048
 
 
 @inlined
-def _texel(s: float, r: float, place: Array, texels: Array, channel: int, fx: float, fy: float, x0: int, x1: int,
-           y0: int, y1: int) -> float:  # fmt: skip
+def _texel(texels: Array, channel: int, fx: float, fy: float, x0: int, x1: int, y0: int, y1: int) -> float:
     a = texels[y0 + x0, channel] * (1 - fx) + texels[y0 + x1, channel] * fx
     b = texels[y1 + x0, channel] * (1 - fx) + texels[y1 + x1, channel] * fx
     return float(a + (b - a) * fy)
@@ -43,12 +42,12 @@ def _shadow(x: float, y: float, z: float, depth: Array, bias: float) -> float:
 
 @inlined
 def _sky_at(dx: float, dy: float, dz: float, sky: Array) -> tuple[float, float, float]:
-    """Light of the sky in a direction, from its picture: azimuth across, elevation up to the zenith down."""
-    height, width = sky.shape[0], sky.shape[1]
-    column = int((np.arctan2(dx, dy) * 0.15915494 + 0.5) * width) % width
-    # The elevation is stretched near the horizon, where most of the picture is.
-    up = np.sqrt(min(max(dz, 0.0), 1.0))
-    row = min(int(up * height), height - 1)
+    """Light of the sky in a direction, from its picture: half an octahedron, laid flat, its top in the middle."""
+    side = sky.shape[0]
+    up = max(dz, 0.0)
+    k = 0.5 * side / (abs(dx) + abs(dy) + up + 1e-9)
+    column, row = int((dx + dy) * k + 0.5 * side), int((dy - dx) * k + 0.5 * side)
+    column, row = min(max(column, 0), side - 1), min(max(row, 0), side - 1)
     return sky[row, column, 0], sky[row, column, 1], sky[row, column, 2]
 
 
@@ -115,41 +114,41 @@ def shade(
                 red = attributes[a, 5] * e0 + attributes[b, 5] * e1 + attributes[c, 5] * e2
                 green = attributes[a, 6] * e0 + attributes[b, 6] * e1 + attributes[c, 6] * e2
                 blue = attributes[a, 7] * e0 + attributes[b, 7] * e1 + attributes[c, 7] * e2
-                kind = kinds[materials[t]]
+                kind = materials[t]
                 facing = nx * ix + ny * iy + nz * iz
-                gloss, own, glass = kind[GLOSS], kind[GLOW] * glow, 0.0
-                texture = int(kind[TEXTURE])
+                gloss, own, glass = kinds[kind, GLOSS], kinds[kind, GLOW] * glow, 0.0
+                texture = int(kinds[kind, TEXTURE])
                 if texture >= 0:
                     s = attributes[a, 0] * e0 + attributes[b, 0] * e1 + attributes[c, 0] * e2
                     r = attributes[a, 1] * e0 + attributes[b, 1] * e1 + attributes[c, 1] * e2
                     # Texels under a pixel: between those along and across a slanted surface.
-                    size = kind[DENSITY] * far * footprint / np.sqrt(max(abs(facing), 0.06))
+                    size = kinds[kind, DENSITY] * far * footprint / np.sqrt(max(abs(facing), 0.06))
                     level = 0
                     while size > 1.4 and level < table.shape[1] - 1:
                         size *= 0.5
                         level += 1
-                    place = table[texture, level]
-                    tx, ty = s * place[1] - 0.5, r * place[2] - 0.5
+                    start, wide, high = table[texture, level, 0], table[texture, level, 1], table[texture, level, 2]
+                    tx, ty = s * wide - 0.5, r * high - 0.5
                     fx, fy = tx - np.floor(tx), ty - np.floor(ty)
-                    x0 = int(np.floor(tx)) & (place[1] - 1)
-                    x1 = (x0 + 1) & (place[1] - 1)
-                    y0 = int(np.floor(ty)) & (place[2] - 1)
-                    y1 = place[0] + ((y0 + 1) & (place[2] - 1)) * place[1]
-                    y0 = place[0] + y0 * place[1]
-                    red *= linear[int(_texel(s, r, place, texels, 0, fx, fy, x0, x1, y0, y1))]
-                    green *= linear[int(_texel(s, r, place, texels, 1, fx, fy, x0, x1, y0, y1))]
-                    blue *= linear[int(_texel(s, r, place, texels, 2, fx, fy, x0, x1, y0, y1))]
-                    if kind[GLASS] > 0:
-                        glass = 1.0 - _texel(s, r, place, texels, 3, fx, fy, x0, x1, y0, y1) * (1.0 / 255)
+                    x0 = int(np.floor(tx)) & (wide - 1)
+                    x1 = (x0 + 1) & (wide - 1)
+                    y0 = int(np.floor(ty)) & (high - 1)
+                    y1 = start + ((y0 + 1) & (high - 1)) * wide
+                    y0 = start + y0 * wide
+                    red *= linear[int(_texel(texels, 0, fx, fy, x0, x1, y0, y1))]
+                    green *= linear[int(_texel(texels, 1, fx, fy, x0, x1, y0, y1))]
+                    blue *= linear[int(_texel(texels, 2, fx, fy, x0, x1, y0, y1))]
+                    if kinds[kind, GLASS] > 0:
+                        glass = 1.0 - _texel(texels, 3, fx, fy, x0, x1, y0, y1) * (1.0 / 255)
                         gloss += 0.85 * glass
                         # Rooms are lit where the glass says so: see `textures`.
-                        own += max(glass - 0.45, 0.0) * glow * kind[GLASS] * (0.12 + 1.6 * (red + green))
+                        own += max(glass - 0.45, 0.0) * glow * kinds[kind, GLASS] * (0.12 + 1.6 * (red + green))
                 if facing < 0:
                     nx, ny, nz, facing = -nx, -ny, -nz, -facing
                 is_ground = nz > 0.8 and pz < 0.4
                 # The sun, and what stands in its way.
                 to_sun = nx * sun[0, 0] + ny * sun[0, 1] + nz * sun[0, 2]
-                through = kind[TRANSLUCENT]
+                through = kinds[kind, TRANSLUCENT]
                 lit = max(to_sun, 0.0) * (1 - through) + through * (0.5 + 0.5 * abs(to_sun))
                 if lit > 0 and sun[1, 0] > 0:
                     off = 0.03 + 0.05 * (1 - max(to_sun, 0.0))
@@ -269,14 +268,14 @@ def soften(rows: Array, picture: Array, out: Array) -> None:
 
 @kernel
 def look(
-    ids: Array, inverse_z: Array, ray_u: Array, objects: Array, slant: Array, boxes: Array, shares: Array,
-    histogram: Array,
+    ids: Array, inverse_z: Array, ray_u: Array, ray_v: Array, upwards: Array, objects: Array, boxes: Array,
+    shares: Array, histogram: Array,
 ) -> None:  # fmt: skip
     """Boxes (k, 4), visible pixels (k,) and histograms (k, bins) of the distance along the ground, per object.
 
     Args:
+        upwards: (3,) how far up in the world each axis of the camera goes.
         objects: (m,) object of each triangle, or -1.
-        slant: (h, w) distance along the ground over depth, of each pixel.
     """
     bins = histogram.shape[1]
     for k in range(boxes.shape[0]):
@@ -295,6 +294,8 @@ def look(
             boxes[k, 0], boxes[k, 1] = min(boxes[k, 0], x), min(boxes[k, 1], y)
             boxes[k, 2], boxes[k, 3] = max(boxes[k, 2], x), max(boxes[k, 3], y)
             shares[k] += 1
-            distance = slant[y, x] / inverse_z[y, x]
+            u, v = ray_u[y, x], ray_v[y, x]
+            up = u * upwards[0] + v * upwards[1] + upwards[2]
+            distance = np.sqrt(max(u * u + v * v + 1.0 - up * up, 1e-9)) / inverse_z[y, x]
             i = int(np.log(distance * 10.0) * 50.0)
             histogram[k, min(max(i, 0), bins - 1)] += 1

@@ -53,15 +53,15 @@ class Triangles:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moment:
-    """Everything at one time."""
+    """Everything at one time. The next `Stage.at` takes its arrays back."""
 
     points: Floats
     """(n, 3) corners in the world: those that stand, then those that move."""
     attributes: Floats
     """(n, 8)"""
     triangles: Triangles
-    span: tuple[int, int]
-    """The standing corners that are needed; the moving ones all are."""
+    spans: tuple[slice, slice]
+    """The corners that are needed, of those that stand and of those that move."""
     solids: list[Solid]
     moving_sun: Floats
     moving_at: npt.NDArray[np.float32]
@@ -127,6 +127,7 @@ class Stage:
         self.movers = [_Mover(actor, self) for actor in scene.actors]
         self._bake_shadows(pieces)
         self._bake_ground(pieces)
+        self._make_room()
         self.lamps = self._lamps(pieces)
 
     def _set_up(self, pieces: list[Piece]) -> None:
@@ -158,6 +159,13 @@ class Stage:
         self.still = Triangles(place[faces], whole.materials[order], np.concatenate(numbers)[order])
         self.points = np.ascontiguousarray(whole.corners[corners])
         self.attributes = _attributes(whole, whole.normals)[corners]
+
+    def _make_room(self) -> None:
+        """Room behind the corners that stand for all those that move."""
+        self.still_count = len(self.points)
+        count = sum(len(mesh.corners) for mover in self.movers for mesh, _, _ in mover.parts(0.0))
+        self.points = np.concatenate([self.points, np.zeros((count, 3), np.float32)])
+        self.attributes = np.concatenate([self.attributes, np.zeros((count, 8), np.float32)])
 
     def _to_sun_map(self, points: npt.NDArray[np.float32]) -> Floats:
         """Texels across and down, from an origin far away, and metres towards the sun."""
@@ -223,9 +231,8 @@ class Stage:
         first, last = np.searchsorted(self.keys, [eye[1] - BEHIND_M, eye[1] + AHEAD_M])
         still = self.still.part(int(first), int(last))
         low, high = (int(still.faces.min()), int(still.faces.max()) + 1) if len(still.faces) else (0, 0)
-        points, attributes = [self.points], [self.attributes]
         faces, materials, objects = [still.faces], [still.materials], [still.objects]
-        solids, at = list(self.solids), len(self.points)
+        solids, at = list(self.solids), self.still_count
         casters: list[tuple[Mesh, Floats]] = []
         ground_at, ground = self._ground_around(eye)
         for mover in self.movers:
@@ -236,21 +243,23 @@ class Stage:
                 solids += [Solid(c, place, place, way) for c in mover.classes]
                 continue
             for class_id, (mesh, corners, normals) in zip(mover.classes, mover.parts(t), strict=True):
-                points.append(corners)
-                attributes.append(_attributes(mesh, normals))
+                end = at + len(corners)
+                self.points[at:end], self.attributes[at:end, 2:5] = corners, normals
+                self.attributes[at:end, :2], self.attributes[at:end, 5:] = mesh.uv, mesh.colours
                 faces.append(mesh.faces + np.int32(at))
                 materials.append(mesh.materials)
                 objects.append(np.full(len(mesh.faces), number, np.int32))
                 low_xy, high_xy = corners[:, :2].min(axis=0), corners[:, :2].max(axis=0)
                 solids.append(Solid(class_id, low_xy.astype(float), high_xy.astype(float), way))
-                at += len(corners)
+                at = end
                 number += 1
                 casters.append((mesh, corners))
             _stamp(ground, (place - ground_at) / GROUND_M, mover.kind, mover.track.heading(t))
         moving_sun, moving_at = self._moving_shadows(eye, casters)
         triangles = Triangles(np.concatenate(faces), np.concatenate(materials), np.concatenate(objects))
-        return Moment(np.concatenate(points), np.concatenate(attributes), triangles, (low, high), solids, moving_sun,
-                      moving_at, ground, ground_at)  # fmt: skip
+        spans = (slice(low, high), slice(self.still_count, at))
+        return Moment(self.points[:at], self.attributes[:at], triangles, spans, solids, moving_sun, moving_at, ground,
+                      ground_at)  # fmt: skip
 
     def _ground_around(self, eye: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], Floats]:
         first = max(0, int((eye[1] - BEHIND_M - self.ground_at[1]) / GROUND_M))

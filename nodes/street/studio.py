@@ -15,7 +15,7 @@ from nodes.messages import Detections, Truth
 from nodes.street import light as lights
 from nodes.street import rig
 from nodes.street.city import CLASS_NAMES
-from nodes.street.raster import fill, prepare
+from nodes.street.raster import TILE, fill, prepare
 from nodes.street.scene import Scene
 from nodes.street.shade import look, shade, soften
 from nodes.street.stage import Moment, Solid, Stage
@@ -37,7 +37,7 @@ class Shot:
     pixels: npt.NDArray[np.uint8]
     """(h, w, 3) RGB, or (h, w) gray; black where the lens sees nothing."""
     depth: npt.NDArray[np.float32]
-    """(h, w) metres along the optical axis; inf where there is sky, 0 where the lens sees nothing."""
+    """(h, w) metres along the optical axis; inf where there is sky, 0 where the lens sees nothing. Empty if not wanted."""
     truth: Truth
 
 
@@ -91,6 +91,7 @@ class Studio:
             u, v = (np.where(is_seen.ravel(), rays[:, i] / rays[:, 2], 0.0) for i in (0, 1))
         self.ray_u, self.ray_v = (a.reshape(is_seen.shape).astype(np.float32) for a in (u, v))
         self.is_seen = is_seen
+        self.tiles = _tiles(self.ray_u, self.ray_v)
         first = np.where(is_seen.any(axis=1), is_seen.argmax(axis=1), self.width)
         last = np.where(is_seen.any(axis=1), self.width - 1 - is_seen[:, ::-1].argmax(axis=1), -1)
         self.seen = np.column_stack([first, last]).astype(np.int32)
@@ -125,7 +126,7 @@ class Studio:
     def _is_round(self) -> bool:
         return bool(not self.is_seen[0, 0])
 
-    def shoot(self, t: float, moment: Moment | None = None) -> Shot:
+    def shoot(self, t: float, moment: Moment | None = None, *, with_depth: bool = True) -> Shot:
         """The picture at time `t` in seconds, with its depth and its truth. `moment`: the stage then, if it is known."""
         stage, pose = self.stage, self.stage.wearer.pose(t)
         moment = stage.at(t) if moment is None else moment
@@ -133,10 +134,15 @@ class Studio:
         position = pose.position + pose.rotation @ self.mount.offset
         counts = self._draw(moment, rotation, position)
         pixels = self._expose(t, rotation)
-        depth = np.where(self.ids >= 0, 1.0 / np.maximum(self.inverse_z, 1e-9), np.inf).astype(np.float32)
-        depth[~self.is_seen] = 0.0
+        depth = self._depth() if with_depth else np.zeros((0, 0), np.float32)
         truth = self._truth(moment, pose, rotation=rotation, position=position, counts=counts)
         return Shot(pixels, depth, truth)
+
+    def _depth(self) -> npt.NDArray[np.float32]:
+        with np.errstate(divide="ignore"):
+            depth: npt.NDArray[np.float32] = np.float32(1.0) / self.inverse_z
+        depth[~self.is_seen] = 0.0
+        return depth
 
     def _draw(
         self, moment: Moment, rotation: npt.NDArray[np.float64], position: npt.NDArray[np.float64]
@@ -145,9 +151,7 @@ class Studio:
         stage, triangles = self.stage, moment.triangles
         s = stage.surfaces
         points = np.empty_like(moment.points)
-        low, high = moment.span
-        still = len(stage.points)
-        for part in (slice(low, high), slice(still, None)):
+        for part in moment.spans:
             points[part] = (moment.points[part] - position) @ rotation
         flags = s.flags[triangles.materials]
         textures = s.kinds[triangles.materials, 0].astype(np.int32)
@@ -170,7 +174,7 @@ class Studio:
         def band(i: int) -> None:
             for j in (i, 2 * self.threads - 1 - i):
                 rows = cuts[j : j + 2]
-                fill(rows, self.ray_u, self.ray_v, self.seen, edges, spans, triangles.faces, flags, triangles.objects,
+                fill(rows, self.ray_u, self.ray_v, self.tiles, self.seen, edges, spans, triangles.faces, flags, triangles.objects,
                      textures, moment.attributes, s.texels, s.table, self.inverse_z, self.ids, self.touched, counts[i])
                 shade(rows, self.ray_u, self.ray_v, self.seen, edges, triangles.faces, moment.attributes,
                       triangles.materials, s.kinds, s.texels, s.table, self.linear, self.inverse_z, self.ids, light.sky,
@@ -245,10 +249,9 @@ class Studio:
         k = len(solids)
         boxes, shares = np.empty((k, 4), np.int32), np.empty(k, np.int32)
         histogram = np.empty((k, BINS), np.int32)
-        # The ray's part along the ground: what a pixel's depth is to its distance.
-        over = self.ray_u * rotation[2, 0] + self.ray_v * rotation[2, 1] + rotation[2, 2]
-        slant = np.sqrt(np.maximum(self.ray_u**2 + self.ray_v**2 + 1 - over**2, 1e-9)).astype(np.float32)
-        look(self.ids, self.inverse_z, self.ray_u, moment.triangles.objects, slant, boxes, shares, histogram)
+        upwards = rotation[2].astype(np.float32)
+        look(self.ids, self.inverse_z, self.ray_u, self.ray_v, upwards, moment.triangles.objects, boxes, shares,
+             histogram)  # fmt: skip
         rows = np.flatnonzero(shares > 0)
         xyxy = boxes[rows].astype(np.float32)
         xyxy[:, 2:] += 1
@@ -282,6 +285,15 @@ class Studio:
             rotation=rotation,
             speed_mps=float(np.hypot(*pose.velocity)),
         )
+
+
+def _tiles(u: npt.NDArray[np.float32], v: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Least and greatest u and v of each tile, (., ., 4)."""
+    pad = [(0, -side % TILE) for side in u.shape]
+    blocks = [np.pad(a, pad, mode="edge") for a in (u, v)]
+    rows, columns = blocks[0].shape[0] // TILE, blocks[0].shape[1] // TILE
+    cut = [b.reshape(rows, TILE, columns, TILE) for b in blocks]
+    return np.stack([f(c, axis=(1, 3)) for c in cut for f in (np.min, np.max)], axis=2)
 
 
 def contact_s(solid: Solid, place: npt.NDArray[np.float64], velocity: npt.NDArray[np.float64]) -> float:

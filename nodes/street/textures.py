@@ -291,12 +291,15 @@ def door(rng: Rng) -> Image:
 
 
 def sky(rng: Rng, *, sun: Sequence[float], night: float, cover: float) -> npt.NDArray[np.float32]:
-    """Light of the sky (h, w, 3), linear: azimuth across, the root of the elevation's sine down; `cover`: clouds 0..1."""
-    height, width = 256, 1024
-    up = ((np.arange(height) + 0.5) / height)[:, None] ** 2
-    azimuth = ((np.arange(width) + 0.5) / width - 0.5)[None] * 2 * np.pi
-    flat = np.sqrt(1 - up**2)
-    to_sun = np.clip(flat * np.sin(azimuth) * sun[0] + flat * np.cos(azimuth) * sun[1] + up * sun[2], 0, 1)[..., None]
+    """Light of the sky (n, n, 3), linear: half an octahedron, laid flat, its top in the middle. `cover`: clouds 0..1."""
+    side = 512
+    at = (np.arange(side) + 0.5) / side * 2 - 1
+    p, q = np.meshgrid(at, at)
+    x, y = (p - q) / 2, (p + q) / 2
+    z = np.maximum(1 - np.abs(x) - np.abs(y), 0)
+    length = np.sqrt(x * x + y * y + z * z)
+    x, y, up = x / length, y / length, z / length
+    to_sun = np.clip(x * sun[0] + y * sun[1] + up * sun[2], 0, 1)[..., None]
     zenith, horizon = np.array([0.16, 0.34, 0.78]), np.array([0.72, 0.83, 0.96])
     blend = np.clip(1 - up, 0, 1)[..., None] ** 3
     clear = zenith + (horizon - zenith) * blend
@@ -304,9 +307,8 @@ def sky(rng: Rng, *, sun: Sequence[float], night: float, cover: float) -> npt.ND
     # Clouds lie on a plane above: seen flatter the lower they are.
     tile = noise(rng, (512, 512), 128, octaves=6)
     scale = 60 / (up + 0.12)
-    x = (flat * np.sin(azimuth) * scale).astype(np.float32) % 512
-    y = (flat * np.cos(azimuth) * scale).astype(np.float32) % 512
-    shape = cv2.remap(tile, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    columns, rows = (x * scale).astype(np.float32) % 512, (y * scale).astype(np.float32) % 512
+    shape = cv2.remap(tile, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     thick = np.clip((shape + 3.2 * cover - 1.4) * 0.7, 0, 1)[..., None] * np.clip(up * 12, 0, 1)[..., None]
     white = np.array([1.0, 0.98, 0.96]) * (0.92 - 0.42 * cover * np.clip(shape, -0.5, 1.2)[..., None] * 0.6)
     day = clear * (1 - 0.6 * cover) + np.array([0.66, 0.70, 0.75]) * 0.6 * cover
