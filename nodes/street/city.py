@@ -98,8 +98,9 @@ def _ground(y: float, surfaces: Surfaces) -> Iterator[Piece]:
 
 
 def _row(
-    rng: np.random.Generator, origin: Sequence[float], along: tuple[float, float], count: int, surfaces: Surfaces
-) -> Mesh:
+    rng: np.random.Generator, origin: Sequence[float], along: tuple[float, float], count: int, surfaces: Surfaces,
+    *, most_floors: int = 4,
+) -> Mesh:  # fmt: skip
     """Fronts of `count` houses from `origin` on; they face to the right of `along`."""
     parts = []
     x, y, z = origin
@@ -110,7 +111,7 @@ def _row(
         facing = (ay, -ax, 0)
         parts.append(sheet((x, y, z), step, (0, 0, 4), cells=(3, 2), colour=tint, normal=facing,
                            material=surfaces[f"ground floor {rng.integers(GROUND_FLOORS)}"]))  # fmt: skip
-        upper, floors = surfaces[f"storeys {rng.integers(STOREYS)}"], int(rng.integers(1, 5))
+        upper, floors = surfaces[f"storeys {rng.integers(STOREYS)}"], int(rng.integers(1, most_floors + 1))
         parts.append(sheet((x, y, z + 4), step, (0, 0, floors * 4), cells=(2, floors), colour=tint, material=upper,
                            uv=(0, 0, 1, floors / 2), normal=facing))  # fmt: skip
         top = z + 4 + floors * 4
@@ -127,10 +128,12 @@ def _houses(rng: np.random.Generator, y: float, surfaces: Surfaces, *, furnished
     # The fronts of each side, and the sides towards the crossing road.
     yield Piece(_row(rng, (WALL_X, y + BLOCK_M, 0), (0, -1), 5, surfaces).moved())
     yield Piece(_row(rng, (FAR_WALL_X, y, 0), (0, 1), 5, surfaces))
-    yield Piece(_row(rng, (WALL_X, y, 0), (1, 0), 2, surfaces))
-    yield Piece(_row(rng, (WALL_X + 2 * HOUSE_M, y + BLOCK_M, 0), (-1, 0), 2, surfaces))
-    yield Piece(_row(rng, (FAR_WALL_X - HOUSE_M, y, 0), (1, 0), 1, surfaces))
-    yield Piece(_row(rng, (FAR_WALL_X, y + BLOCK_M, 0), (-1, 0), 1, surfaces))
+    # Those have one floor above: nobody sees over the front that they have no back.
+    for x, at, along, count in (
+        (WALL_X, y, (1, 0), 2), (WALL_X + 2 * HOUSE_M, y + BLOCK_M, (-1, 0), 2),
+        (FAR_WALL_X - HOUSE_M, y, (1, 0), 1), (FAR_WALL_X, y + BLOCK_M, (-1, 0), 1),
+    ):  # fmt: skip
+        yield Piece(_row(rng, (x, at, ROAD_Z), along, count, surfaces, most_floors=1))
     for i in range(5):
         at = y + (i + 0.5) * HOUSE_M + rng.uniform(-1.5, 1.5)
         stair = int(rng.choice([0, 0, 2, 3])) if furnished else 0
