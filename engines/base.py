@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
+SHIPPED = "shipped:"
 
 
 class EngineError(RuntimeError):
@@ -33,7 +34,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Where a model's file is: a path, or an official address with the sha256 of what must come from there."""
+    """Where a model's file is: a path (see `located`), or an official address with the sha256 of what must come from there."""
 
     path: str | None = None
     url: str | None = None
@@ -57,8 +58,15 @@ class Weights:
             return problems
         weights = cls.parse(value)
         if weights.path is not None:
-            return list(_path_problems(Path(expanduser(weights.path))))
+            return list(_path_problems(located(weights.path)))
         return [] if weights.url else ["no weights given; set it to the path of a model file"]
+
+
+def located(path: str) -> Path:
+    """The file that `path` means: "shipped:NAME" is one that comes with this software, ~ is the user's folder."""
+    if path.startswith(SHIPPED):
+        return Path(__file__).parent / "shipped" / path.removeprefix(SHIPPED)
+    return Path(expanduser(path))
 
 
 @dataclass(frozen=True, slots=True)

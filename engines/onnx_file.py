@@ -26,7 +26,8 @@ class OnnxFile:
     """What was read."""
 
     precision: Precision | None
-    """Of most weights, by count of elements; None where there are none."""
+    """What most weights are computed in, by count of elements; None where there are none. Weights that are stored
+    smaller and cast before they are used count as what they are cast to."""
     external: tuple[str, ...]
     """Names of the files, relative to the model's folder, that hold weights which are too big for it."""
 
@@ -40,8 +41,10 @@ def read(path: Path) -> OnnxFile:
         raise ValueError("it holds no graph")
     elements: Counter[Precision] = Counter()
     external: dict[str, None] = {}
+    casts = dict(_casts(graphs[0]))
     for tensor in _tensors(graphs[0]):
-        dtype, count, location = _tensor(tensor)
+        name, dtype, count, location = _tensor(tensor)
+        dtype = casts.get(name, dtype)
         if dtype in PRECISIONS:
             elements[PRECISIONS[dtype]] += count
         if location:
@@ -59,17 +62,31 @@ def _tensors(graph: memoryview) -> Iterator[memoryview]:
                 yield from _messages(attribute, 5)
 
 
-def _tensor(tensor: memoryview) -> tuple[int, int, str | None]:
-    """TensorProto: data type, number of elements, and where its data lies if outside of the file."""
-    dtype, dims, location = 0, [], None
+def _casts(graph: memoryview) -> Iterator[tuple[bytes, int]]:
+    """What the graph's Cast nodes read (NodeProto 1), and the type that they make of it (attribute "to")."""
+    for node in _messages(graph, 1):
+        if b"Cast" not in map(bytes, _messages(node, 4)):
+            continue
+        for attribute in _messages(node, 5):
+            if b"to" in map(bytes, _messages(attribute, 1)):
+                for number, value in _fields(attribute):
+                    if number == 3 and isinstance(value, int):
+                        yield from ((bytes(name), value) for name in _messages(node, 1))
+
+
+def _tensor(tensor: memoryview) -> tuple[bytes, int, int, str | None]:
+    """TensorProto: name, data type, number of elements, and where its data lies if outside of the file."""
+    name, dtype, dims, location = b"", 0, [], None
     for number, value in _fields(tensor):
         if number == 1:
             dims += [value] if isinstance(value, int) else list(_varints(value))
         elif number == 2 and isinstance(value, int):
             dtype = value
+        elif number == 8:
+            name = bytes(_message(value))
         elif number == 13 and b"location" in map(bytes, _messages(value, 1)):
             location = b"".join(_messages(value, 2)).decode(errors="replace")
-    return dtype, prod(dims), location
+    return name, dtype, prod(dims), location
 
 
 def _message(value: Field) -> memoryview:

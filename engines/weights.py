@@ -20,7 +20,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from engines.base import EngineError, Weights
+from engines.base import EngineError, Weights, located
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def _local(weights: Weights) -> Path:
     problems = list(Weights.problems(weights.path))
     if weights.path is None or problems:
         raise EngineError(f"weights: {'; '.join(problems)}")
-    path = Path(os.path.expanduser(weights.path))
+    path = located(weights.path)
     if weights.sha256 and (got := _sha256(path)) != weights.sha256.lower():
         raise EngineError(f"weights: {path} has sha256 {got}, expected {weights.sha256.lower()}; get the right file")
     return path

@@ -75,7 +75,10 @@ class Node:
         """Release what `setup` acquired. Always called, also when `setup` or `process` failed, and never twice."""
 
     def facts(self) -> Mapping[str, Mapping[str, str]]:
-        """What `setup` found out, by topic, such as {"model": {"provider": ...}}: for summary, status and metrics."""
+        """What `setup` found out, by topic, such as {"model": {"provider": ...}}: for summary, status and metrics.
+
+        It is asked again at the end: the topic "figures" is what a node has counted, and closes the summary.
+        """
         return {}
 
     def status(self) -> str:

@@ -123,6 +123,9 @@ def _closing_lines(summary: Mapping[str, Any]) -> str:
     lines = [f"{summary['end']}: {summary['frames']} frames in {summary['seconds']:.1f} s ({summary['fps']} fps){ages}"]
     for name, m in summary["models"].items():
         lines.append(f"  {name}: {m.get('name')} on {m.get('device')}, {m.get('provider')}, {m.get('precision')}")
+    for name, facts in summary["facts"].items():
+        if figures := facts.get("figures"):
+            lines.append(f"  {name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()))
     for edge, causes in summary["drops"].items():
         lines.append(f"  dropped on {edge}: " + ", ".join(f"{n} {cause}" for cause, n in causes.items()))
     out = summary["out"]

@@ -176,8 +176,9 @@ def _thing_problems(entry: Mapping[str, Any]) -> Iterator[str]:
     at = entry.get("at")
     if not (checks.is_list(at) and len(at) == 2 and all(map(checks.is_number, at))):
         yield f"at: is {at!r}; expected x and y in metres, such as [0.5, 12]"
-    for key in ("facing_deg", "height_m", "reach_m", "count"):
-        yield from checks.number_problems(entry, key)
+    yield from checks.number_problems(entry, "facing_deg", low=-inf)
+    for key in ("height_m", "reach_m", "count"):
+        yield from checks.number_problems(entry, key, low=0)
 
 
 def _path_problems(path: Any) -> Iterator[str]:

@@ -134,5 +134,5 @@ def write(network: torch.nn.Module, *, size_px: int, path: Path) -> Path:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.inner(x).exp().clamp(NEAREST_M, FARTHEST_M)
 
-    whole = Metres(network.float().cpu().eval())
+    whole = Metres(network.float().cpu()).eval()
     return export(whole, (1, 3, size_px, size_px), path, output="metres", metadata={"task": "depth", "unit": "metres"})

@@ -33,6 +33,12 @@ def test_weights_in_constants_count(tmp_path):
     assert onnx_file.read(save(tmp_path / "m.onnx", nodes, [1], [3, 3])).precision == "fp16"
 
 
+def test_weights_that_are_only_stored_as_fp16_are_what_they_are_cast_to(tmp_path):
+    cast = [helper.make_node("Cast", ["w"], ["wide"], to=1), helper.make_node("Identity", ["x"], ["y"])]
+    path = save(tmp_path / "m.onnx", cast, [1], [1], weights={"w": np.zeros((4, 5), "f2")})
+    assert onnx_file.read(path).precision == "fp32"
+
+
 def test_files_of_external_weights_are_named_once(tmp_path):
     path = weights_of(tmp_path / "m.onnx", a=np.zeros(9, "f4"), b=np.zeros(9, "f4"))
     onnx.save(onnx.load(path), path, save_as_external_data=True, location="m.bin", size_threshold=0)

@@ -1,0 +1,193 @@
+"""`command=train`: the two networks of the street again, from nothing. Needs the extra `train`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from graph.errors import ConfigError, nearest
+from nodes.training.frames import FrameSettings, load, render
+from nodes.training.loop import Budget
+
+NETWORKS = ("detector", "depth")
+NEEDS = ("torch", "ultralytics", "onnx", "onnxslim", "pycocotools")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Train:
+    """Renders frames, trains, exports, evaluates and writes the model card. Goes on where it was interrupted.
+
+    Args:
+        what: Which networks: detector, depth. Empty: only evaluate the files that are there.
+        schedule: One of `schedules`: how many frames, epochs and minutes.
+        out: Where the ONNX files go.
+        work: Where frames and checkpoints are kept.
+        card: The model card.
+        engine: Runs the exported files for the evaluation.
+        detector: Parameters of the detector node, depth: of the depth node, but for the weights.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    needs_graph = False
+
+    def __init__(
+        self,
+        *,
+        what: Sequence[str],
+        schedule: str,
+        schedules: Mapping[str, Mapping[str, Any]],
+        out: str,
+        work: str,
+        card: str,
+        engine: Any,
+        detector: Mapping[str, Any],
+        depth: Mapping[str, Any],
+        device: str = "auto",
+        seed: int = 0,
+        workers: int | None = None,
+    ) -> None:
+        self.what, self.schedule, self.schedules = tuple(what), schedule, schedules
+        self.out, self.work = ROOT / Path(out).expanduser(), Path(work).expanduser()
+        self.card = ROOT / Path(card).expanduser()
+        self.engine, self.detector, self.depth = engine, dict(detector), dict(depth)
+        self.device, self.seed, self.workers = device, seed, workers or os.cpu_count() or 1
+
+    def execute(self, graph: Any) -> Mapping[str, Any]:
+        """Do all of it; the figures of the evaluation."""
+        self._check()
+        settings = self.schedules[self.schedule]
+        frames = FrameSettings(**settings["frames"])
+        test = FrameSettings(**settings["test"])
+        report_path = self.out / "street.json"
+        made = json.loads(report_path.read_text())["made"] if report_path.exists() else {}
+        with _progress() as stage:
+            if self.what:
+                made |= self._train(frames, settings, stage)
+            told = stage("evaluating, scenes")
+            evaluation = self._evaluate(test, lambda done, total: told(done / total, ""))
+        files = {name: _file(self.out / name) for name in ("street_yolo12n.onnx", "street_depth.onnx")}
+        report = {"made": made, "evaluation": evaluation, "files": files}
+        report_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        from nodes.training import card
+
+        card.write(self.card, report)
+        for key in ("mAP50-95", "person AP50-95", "AbsRel", "delta1"):
+            print(f"{key}: {evaluation[key]}")
+        print(f"{self.card}")
+        return evaluation
+
+    def score(self, figures: Mapping[str, Any]) -> float:
+        """What a sweep optimises: mAP50-95."""
+        return float(figures["mAP50-95"])
+
+    def _check(self) -> None:
+        mistakes = []
+        for name in self.what:
+            if name not in NETWORKS:
+                mistakes.append(f"command.what: there is no network {name!r}{nearest(name, NETWORKS)}")
+        if self.schedule not in self.schedules:
+            mistakes.append(f"command.schedule: is {self.schedule!r}{nearest(self.schedule, self.schedules)}")
+        if self.device not in ("auto", "cpu", "cuda"):
+            mistakes.append(f"command.device: is {self.device!r}; expected auto, cpu or cuda")
+        needed = NEEDS if self.what else ("pycocotools",)
+        missing = [name for name in needed if find_spec(name) is None]
+        if missing:
+            mistakes.append(f"command: training needs {', '.join(missing)}; install the extra: uv sync --extra train")
+        if not self.what:
+            mistakes += [
+                f"command.what: is empty, but {path} is not there to evaluate; train it: command.what=[detector,depth]"
+                for path in (self.out / "street_yolo12n.onnx", self.out / "street_depth.onnx")
+                if not path.is_file()
+            ]
+        if mistakes:
+            raise ConfigError(mistakes)
+
+    def _train(self, frames: FrameSettings, settings: Mapping[str, Any], stage: Any) -> dict[str, Any]:
+        import torch
+
+        from nodes.street import CLASS_NAMES
+        from nodes.training import depth, detector
+
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        told = stage("rendering, scenes")
+        paths = render("train", frames, self.work, workers=self.workers, progress=lambda d, n: told(d / n, f"{d} of {n}"))
+        loaded, place = load(paths), paths[0].parent / self.schedule
+        place.mkdir(parents=True, exist_ok=True)
+        made: dict[str, Any] = {
+            "schedule": self.schedule, "seed": self.seed, "machine": f"{_machine()}, {device}", "versions": _versions(),
+            "detector_px": frames.detector_px, "depth_px": frames.depth_px,
+            "full": ", ".join(f"{self.schedules['full'][n]['epochs']} epochs of {n}" for n in NETWORKS),
+        }  # fmt: skip
+        for name in self.what:
+            budget = Budget(**settings[name])
+            told, begun, steps = stage(f"training {name}"), monotonic(), [0]
+
+            def report(share: float, loss: float, step_s: float, told: Any = told, steps: list[int] = steps) -> None:
+                steps[0] += 1
+                told(share, f"loss {loss:.3f}, {step_s:.2f} s a step")
+
+            if name == "detector":
+                network = detector.train(
+                    loaded, CLASS_NAMES, budget=budget, seed=self.seed, device=device, work=place, report=report
+                )
+                detector.write(network, CLASS_NAMES, size_px=frames.detector_px, path=self.out / "street_yolo12n.onnx")
+            else:
+                network = depth.train(loaded, budget=budget, seed=self.seed, device=device, work=place, report=report)
+                depth.write(network, size_px=frames.depth_px, path=self.out / "street_depth.onnx")
+            made[name] = {
+                "frames": len(loaded), "scenes": frames.scenes, "batch": budget.batch, "rate": budget.rate,
+                "epochs": round(steps[0] * budget.batch / len(loaded), 2), "minutes": round((monotonic() - begun) / 60, 1),
+            }  # fmt: skip
+        return made
+
+    def _evaluate(self, settings: FrameSettings, progress: Callable[[int, int], None]) -> dict[str, Any]:
+        from nodes.training.evaluate import evaluate
+
+        detector = {**self.detector, "weights": str(self.out / "street_yolo12n.onnx")}
+        depth = {**self.depth, "weights": str(self.out / "street_depth.onnx")}
+        return evaluate(self.engine, detector, depth, settings, progress=progress)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], Callable[[float, str], None]]]:
+    """Bars, one a stage: each is told its share and a few words."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
+               TextColumn("{task.fields[words]}"))  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+
+        def stage(name: str) -> Callable[[float, str], None]:
+            task = bars.add_task(name, total=1.0, words="")
+            return lambda share, words: bars.update(task, completed=share, words=words)
+
+        yield stage
+
+
+def _machine() -> str:
+    return f"{platform.machine()}, {os.cpu_count()} cores"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("torch", "ultralytics", "onnx", "onnxruntime", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _file(path: Path) -> dict[str, Any]:
+    from nodes.training.evaluate import weights_of
+
+    return weights_of(path)
