@@ -24,9 +24,9 @@ def coloured(rng: Rng, image: Image) -> Image:
         share = rng.uniform(0.3, 1.0)
         out = cv2.addWeighted(out, 1 - share, np.repeat(grey, 3, axis=2), share, 0)
     if rng.random() < 0.4:
-        noise = np.empty(image.shape, np.int16)
-        cv2.randn(noise, (0, 0, 0), (1, 1, 1))
-        out = cv2.addWeighted(out, 1.0, noise, float(rng.uniform(1, 7)), 0, dtype=cv2.CV_8U)
+        # By `rng`: OpenCV's own lot is one for the whole process and would make each run another.
+        grain = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(1, 7))
+        out = np.clip(out + grain, 0, 255)
     return np.asarray(out, np.uint8)
 
 
@@ -61,6 +61,7 @@ def four(parts: list[tuple[Image, Boxes]]) -> tuple[Image, Boxes]:
 
 def _kept(boxes: Boxes, corners: npt.NDArray[np.float64] | Boxes) -> Boxes:
     """Boxes with new corners, cut at the border; without those of which little is left."""
+    corners = np.asarray(corners, np.float64)
     cut = np.clip(corners, 0, 1)
     area = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
     left = (cut[:, 2:] - cut[:, :2]).prod(axis=1)

@@ -80,8 +80,8 @@ def train(frames: Frames, *, budget: Budget, seed: int, device: str, work: Path,
     torch.manual_seed(seed)
     network = build().to(device).to(memory_format=torch.channels_last)
     steps = max(1, len(frames) // budget.batch)
-    batches = _batches(frames, budget.batch, seed=seed, device=device)
-    return fit(network, batches, _loss, budget=budget, steps_per_epoch=steps, checkpoint=work / "depth.pt", report=report)
+    batches, checkpoint = _batches(frames, budget.batch, seed=seed, device=device), work / "depth.pt"
+    return fit(network, batches, _loss, budget=budget, steps_per_epoch=steps, checkpoint=checkpoint, report=report)
 
 
 def _loss(model: torch.nn.Module, batch: Any) -> torch.Tensor:

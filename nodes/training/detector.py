@@ -55,7 +55,8 @@ def train(
 
     steps = max(1, len(frames) // budget.batch)
     batches = _batches(frames, budget.batch, seed=seed, device=device, used=lambda: used[0])
-    return fit(network, batches, loss_of, budget=budget, steps_per_epoch=steps, checkpoint=work / "detector.pt", report=told)
+    checkpoint = work / "detector.pt"
+    return fit(network, batches, loss_of, budget=budget, steps_per_epoch=steps, checkpoint=checkpoint, report=told)
 
 
 def _batches(

@@ -75,4 +75,6 @@ def _compare(path: Path, example: Any, expected: Any, name: str) -> None:
     got = session.run(None, {session.get_inputs()[0].name: example})[0]
     difference = float(np.abs(got - expected).max() / max(float(np.abs(expected).max()), 1e-9))
     if not difference < MOST_DIFFERENT:
-        raise RuntimeError(f"{name}: the exported file differs from the network by {difference:.1%} of its largest value")
+        raise RuntimeError(
+            f"{name}: the file's output differs from the network's by {difference:.1%} of its largest value"
+        )

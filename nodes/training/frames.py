@@ -58,9 +58,9 @@ class Frames:
 
 
 def source_hash() -> str:
-    """Changes when the street looks different: a hash of its source."""
+    """Changes when the street looks different, or is looked at differently: a hash of its source and of this file."""
     digest = hashlib.sha256()
-    for path in sorted(Path(street.__file__).parent.glob("*.py")):
+    for path in (*sorted(Path(street.__file__).parent.glob("*.py")), Path(__file__)):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -94,19 +94,26 @@ def _render(path: Path, split: str, number: int, settings: FrameSettings) -> Pat
     cv2.setNumThreads(1)
     scene = scene_of(split, number, settings)
     studio = Studio(scene, (SHOT_PX, SHOT_PX), threads=1)
-    images, small, depth, boxes = [], [], [], []
+    images: list[npt.NDArray[np.uint8]] = []
+    small: list[npt.NDArray[np.uint8]] = []
+    depth: list[npt.NDArray[np.float16]] = []
+    boxes: list[npt.NDArray[np.float32]] = []
     half = settings.depth_px // 2
     for i, t in enumerate(times_of(scene, settings.per_scene)):
         shot = studio.shoot(float(t))
         for size, into in ((settings.detector_px, images), (settings.depth_px, small)):
-            into.append(cv2.resize(shot.pixels, (size, size), interpolation=cv2.INTER_LINEAR))
+            into.append(np.asarray(cv2.resize(shot.pixels, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8))
         metres = np.minimum(shot.depth, np.float32(FARTHEST_M))
-        depth.append(cv2.resize(metres, (half, half), interpolation=cv2.INTER_NEAREST).astype(np.float16))
+        # Not INTER_NEAREST: that takes the top left of what a pixel covers, 2.5 pixels of the frame beside its middle.
+        sampled = cv2.resize(metres, (half, half), interpolation=cv2.INTER_NEAREST_EXACT)
+        depth.append(np.asarray(sampled, np.float16))
         found = labels(shot.truth)
         boxes.append(np.column_stack([np.full(len(found), i, np.float32), found]))
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with temporary.open("wb") as file:
-        np.savez(file, images=np.stack(images), small=np.stack(small), depth=np.stack(depth), boxes=np.concatenate(boxes))
+        np.savez(
+            file, images=np.stack(images), small=np.stack(small), depth=np.stack(depth), boxes=np.concatenate(boxes)
+        )
     temporary.replace(path)
     return path
 

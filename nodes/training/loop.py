@@ -1,4 +1,4 @@
-"""One loop for all training: a budget of epochs or minutes, a rate that falls with it, a moving average, checkpoints."""
+"""One loop for all training: a budget of epochs or minutes, a rate that falls with it, an average, checkpoints."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ def fit(
             share = max(step / total, (used_s + monotonic() - started) / limit_s)
             if share >= 1:
                 break
-            rate = budget.rate * min(1.0, (step + 1) / WARM_UP_STEPS) * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2)
+            falling = 0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2
+            rate = budget.rate * min(1.0, (step + 1) / WARM_UP_STEPS) * falling
             for group in optimizer.param_groups:
                 group["lr"] = rate
             begun = monotonic()
