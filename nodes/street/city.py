@@ -31,7 +31,9 @@ WALLS = np.array(
     [[1.0, 0.97, 0.90], [0.96, 0.84, 0.66], [0.90, 0.72, 0.60], [0.80, 0.84, 0.86], [0.97, 0.93, 0.78],
      [0.76, 0.82, 0.72], [0.92, 0.78, 0.74], [1.0, 1.0, 1.0]]
 )  # fmt: skip
-DOOR_COLOURS = np.array([[0.30, 0.05, 0.04], [0.04, 0.12, 0.22], [0.05, 0.16, 0.09], [0.24, 0.13, 0.06], [0.05, 0.05, 0.06]])
+DOOR_COLOURS = np.array(
+    [[0.30, 0.05, 0.04], [0.04, 0.12, 0.22], [0.05, 0.16, 0.09], [0.24, 0.13, 0.06], [0.05, 0.05, 0.06]]
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,7 +175,9 @@ def _furniture(rng: np.random.Generator, y: float, surfaces: Surfaces) -> Iterat
         post, head = things.street_lamp(surfaces)
         yield Piece(post.moved((FAR_KERB_X - 0.45, at + 9, 0)), "pole", round_m=0.2)
         yield Piece(head.moved((FAR_KERB_X - 0.45, at + 9, 0)))
-    for at in np.arange(y + 8, y + BLOCK_M - 3, 11.0) + rng.uniform(-1, 1, 4)[: len(np.arange(y + 8, y + BLOCK_M - 3, 11.0))]:
+    for at in (
+        np.arange(y + 8, y + BLOCK_M - 3, 11.0) + rng.uniform(-1, 1, 4)[: len(np.arange(y + 8, y + BLOCK_M - 3, 11.0))]
+    ):
         if rng.random() < 0.8:
             taken.append(float(at))
             yield from planted(rng, (KERB_X + 0.65, float(at)), surfaces)

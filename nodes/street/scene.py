@@ -249,7 +249,11 @@ def _passers_by(rng: np.random.Generator, walk: Path3, duration: float, crowd: f
             yield Actor("person", ((wait, lane, y), (wait + 30, lane, y + rng.choice([-1, 1]) * 30 * speed)), seed)
         elif kind < 0.86:  # crosses the pavement and the road some way ahead
             at, start = y + rng.uniform(3, 9), met - 4
-            across = [(start, 2.2, at), (start + 5 / speed, KERB_X - 0.4, at + 0.8), (start + 15 / speed, -13.0, at + 2)]
+            across = [
+                (start, 2.2, at),
+                (start + 5 / speed, KERB_X - 0.4, at + 0.8),
+                (start + 15 / speed, -13.0, at + 2),
+            ]
             turned = [(start + i * 8 / speed, x, y) for i, (_, x, y) in enumerate(reversed(across))]
             yield Actor("person", _path(across if rng.random() < 0.5 else turned), seed)
         else:  # walks on the other side

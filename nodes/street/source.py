@@ -194,7 +194,9 @@ class Street(Node):
             left, right = (Captured(frame, captured_ns) for frame in sides)
         if self.imu_hz is not None:
             imu = Captured(self._imu(t, captured_ns), captured_ns)
-        return Streams(Captured(rgb, captured_ns, number), Captured(shot.truth, captured_ns, number), depth, left, right, imu)
+        return Streams(
+            Captured(rgb, captured_ns, number), Captured(shot.truth, captured_ns, number), depth, left, right, imu
+        )
 
     def _imu(self, t: float, captured_ns: int) -> Imu:
         """The samples since the frame before."""
@@ -208,7 +210,11 @@ class Street(Node):
 
     def facts(self) -> Mapping[str, Mapping[str, str]]:
         """What is shown, and how long a frame takes to draw."""
-        facts = {"name": f"street, seed {self.scene.seed}", "size": f"{self.size_px}x{self.size_px}", "fps": f"{self.fps:g}"}
+        facts = {
+            "name": f"street, seed {self.scene.seed}",
+            "size": f"{self.size_px}x{self.size_px}",
+            "fps": f"{self.fps:g}",
+        }
         return {"source": facts}
 
     def status(self) -> str:

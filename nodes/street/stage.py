@@ -216,7 +216,9 @@ class Stage:
         for x in (WALL_X, FAR_WALL_X):
             column = int((x - self.ground_at[0]) / GROUND_M)
             cv2.rectangle(sharp, (column - 2, 0), (column + 4, shape[0]), 0.6, -1)
-        self.ground: Floats = np.maximum(cv2.GaussianBlur(sharp, (0, 0), 2.0), 0.8 * cv2.GaussianBlur(sharp, (0, 0), 5.0))
+        self.ground: Floats = np.maximum(
+            cv2.GaussianBlur(sharp, (0, 0), 2.0), 0.8 * cv2.GaussianBlur(sharp, (0, 0), 5.0)
+        )
 
     def _lamps(self, pieces: list[Piece]) -> Floats:
         heads = [p.mesh.corners.mean(axis=0) for p in pieces if p.class_name is None and self._is_lamp(p)]
@@ -307,5 +309,3 @@ def _stamp(ground: Floats, at: npt.NDArray[np.float64], kind: str, heading: floa
     outside = np.hypot(np.maximum(across - half[0], 0), np.maximum(along - half[1], 0))
     dark = (0.72 * np.exp(-outside / 3.0)).astype(np.float32)
     np.maximum(ground[y0:y1, x0:x1], dark, out=ground[y0:y1, x0:x1])
-
-

@@ -103,7 +103,11 @@ class Studio:
         around = np.linspace(0, 2 * np.pi, 16, endpoint=False)
         sines = np.sin(inside)[:, None]
         points = np.stack(
-            [sines * np.cos(around), sines * np.sin(around), np.broadcast_to(np.cos(inside)[:, None], (len(inside), 16))],
+            [
+                sines * np.cos(around),
+                sines * np.sin(around),
+                np.broadcast_to(np.cos(inside)[:, None], (len(inside), 16)),
+            ],
             axis=2,
         )
         centre = self.camera.project(np.array([[0.0, 0.0, 1.0]]))[0]
@@ -120,7 +124,11 @@ class Studio:
         self.footprint = 1.0 / float(mean[8] * STEPS_PER_RADIAN / 8)
         fall = np.clip(angle / max(widest, 1e-6), 0, 1)
         rim = np.clip((widest - angle) / (0.012 * widest), 0, 1)
-        self.vignette = ((1 - 0.32 * fall**2.5) * rim).astype(np.float32) if self._is_round else (1 - 0.3 * fall**2).astype(np.float32)
+        self.vignette = (
+            ((1 - 0.32 * fall**2.5) * rim).astype(np.float32)
+            if self._is_round
+            else (1 - 0.3 * fall**2).astype(np.float32)
+        )
 
     @property
     def _is_round(self) -> bool:
@@ -174,8 +182,26 @@ class Studio:
         def band(i: int) -> None:
             for j in (i, 2 * self.threads - 1 - i):
                 rows = cuts[j : j + 2]
-                fill(rows, self.ray_u, self.ray_v, self.tiles, self.seen, edges, spans, triangles.faces, flags, triangles.objects,
-                     textures, moment.attributes, s.texels, s.table, self.inverse_z, self.ids, self.touched, counts[i])
+                fill(
+                    rows,
+                    self.ray_u,
+                    self.ray_v,
+                    self.tiles,
+                    self.seen,
+                    edges,
+                    spans,
+                    triangles.faces,
+                    flags,
+                    triangles.objects,
+                    textures,
+                    moment.attributes,
+                    s.texels,
+                    s.table,
+                    self.inverse_z,
+                    self.ids,
+                    self.touched,
+                    counts[i],
+                )
                 shade(rows, self.ray_u, self.ray_v, self.seen, edges, triangles.faces, moment.attributes,
                       triangles.materials, s.kinds, s.texels, s.table, self.linear, self.inverse_z, self.ids, light.sky,
                       pose, stage.sun, stage.still_sun, moment.moving_sun, moment.moving_at, moment.ground, lamps,

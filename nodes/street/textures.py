@@ -84,7 +84,9 @@ def paving(rng: Rng) -> Image:
             rgb[row * slab : (row + 1) * slab, x : x + 3] *= 0.62
     spots = np.zeros((n, n), np.uint8)
     for _ in range(14):
-        cv2.circle(spots, tuple(int(v) for v in rng.integers(8, n - 8, 2)), int(rng.integers(2, 5)), 255, -1, cv2.LINE_AA)
+        cv2.circle(
+            spots, tuple(int(v) for v in rng.integers(8, n - 8, 2)), int(rng.integers(2, 5)), 255, -1, cv2.LINE_AA
+        )
     rgb -= (spots * 0.14)[..., None]
     return _finish(rgb)
 
@@ -92,7 +94,10 @@ def paving(rng: Rng) -> Image:
 def granite(rng: Rng) -> Image:
     """Kerb stones, 1 m a side."""
     n = 256
-    rgb = _image((188, 186, 184), (n, n)) + (noise(rng, (n, n), 4, octaves=2) * 14 + noise(rng, (n, n), 64) * 6)[..., None]
+    rgb = (
+        _image((188, 186, 184), (n, n))
+        + (noise(rng, (n, n), 4, octaves=2) * 14 + noise(rng, (n, n), 64) * 6)[..., None]
+    )
     rgb[:, :3] *= 0.55
     return _finish(rgb)
 
@@ -100,7 +105,10 @@ def granite(rng: Rng) -> Image:
 def plaster(rng: Rng) -> Image:
     """A white wall, 2 m a side, to be tinted."""
     n = 256
-    rgb = _image((226, 224, 220), (n, n)) + (noise(rng, (n, n), 128) * 5 + noise(rng, (n, n), 4, octaves=2) * 4)[..., None]
+    rgb = (
+        _image((226, 224, 220), (n, n))
+        + (noise(rng, (n, n), 128) * 5 + noise(rng, (n, n), 4, octaves=2) * 4)[..., None]
+    )
     return _finish(rgb)
 
 
@@ -120,7 +128,10 @@ def leaves(rng: Rng) -> Image:
     for _ in range(150):
         radius = abs(rng.normal(0, 0.42)) * n / 2
         angle = rng.uniform(0, 2 * np.pi)
-        centre = (int(n / 2 + min(radius, n * 0.45) * np.cos(angle)), int(n / 2 + min(radius, n * 0.45) * np.sin(angle)))
+        centre = (
+            int(n / 2 + min(radius, n * 0.45) * np.cos(angle)),
+            int(n / 2 + min(radius, n * 0.45) * np.sin(angle)),
+        )
         axes = (int(rng.uniform(9, 17)), int(rng.uniform(5, 8)))
         turn = float(rng.uniform(0, 360))
         shade = rng.uniform(0.72, 1.3)
@@ -238,7 +249,9 @@ def ground_floor(rng: Rng) -> Image:
     rgb += (noise(rng, (height, width), 2, octaves=1) * 3)[..., None]
     glass = np.zeros((height, width), np.float32)
     if rng.random() < 0.55:  # a shop
-        colour = rng.choice(np.array([[44, 66, 60], [96, 40, 40], [40, 52, 84], [60, 60, 62], [150, 112, 60]])).astype(float)
+        colour = rng.choice(np.array([[44, 66, 60], [96, 40, 40], [40, 52, 84], [60, 60, 62], [150, 112, 60]])).astype(
+            float
+        )
         rgb[60:] = colour + rng.normal(0, 2, (height - 60, width, 1))
         cv2.rectangle(rgb, (24, 64), (width - 24, 128), tuple(float(c) for c in colour * 1.35), -1)
         word = "".join(rng.choice(list("AEIORSTLMNVBC"), int(rng.integers(4, 8))))

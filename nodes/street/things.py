@@ -19,7 +19,9 @@ CARS = np.array(
 )  # fmt: skip
 
 
-def _ring(y: float, half: float, low: float, high: float, *, square: float = 0.42, count: int = 18) -> list[list[float]]:
+def _ring(
+    y: float, half: float, low: float, high: float, *, square: float = 0.42, count: int = 18
+) -> list[list[float]]:
     """A rounded cross-section at `y`, from `low` to `high`."""
     angle = np.linspace(0, -2 * np.pi, count, endpoint=False)
     c, s = np.cos(angle), np.sin(angle)
@@ -128,7 +130,9 @@ def bicycle(rng: np.random.Generator, surfaces: Surfaces) -> Mesh:
     for y in (-0.52, 0.52):
         rim = np.column_stack([np.zeros(21), y + 0.32 * np.cos(angle), 0.34 + 0.32 * np.sin(angle)])
         parts.append(tube(rim, [0.022] * 21, sides=6, colour=(0.02, 0.02, 0.02), material=surfaces["rubber"]))
-        parts.append(tube([(-0.04, y, 0.34), (0.04, y, 0.34)], [0.03] * 2, sides=6, colour=(0.4, 0.4, 0.4), material=metal))
+        parts.append(
+            tube([(-0.04, y, 0.34), (0.04, y, 0.34)], [0.03] * 2, sides=6, colour=(0.4, 0.4, 0.4), material=metal)
+        )
         for spoke in np.linspace(0, np.pi, 6, endpoint=False):
             reach = 0.31 * np.array([0, np.cos(spoke), np.sin(spoke)])
             ends = [np.array([0, y, 0.34]) - reach, np.array([0, y, 0.34]) + reach]

@@ -21,7 +21,9 @@ def text(report: Mapping[str, Any]) -> str:
         for w in e["mAP50-95 by weather"]
     )
     errors = e["object distance error"]
-    distances = ", ".join(f"{name} {error:.1%}" for name, error in errors.items() if name != "all" and error is not None)
+    distances = ", ".join(
+        f"{name} {error:.1%}" for name, error in errors.items() if name != "all" and error is not None
+    )
     file_rows = "\n".join(f"| `{name}` | {f['bytes'] / 1e6:.2f} MB | `{f['sha256']}` |" for name, f in files.items())
     d, z = made["detector"], made["depth"]
     return f"""# The networks of the street

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,11 +16,15 @@ from time import monotonic
 from typing import Any
 
 from graph.errors import ConfigError, nearest
+from nodes.training import card
+from nodes.training.evaluate import evaluate, weights_of
 from nodes.training.frames import FrameSettings, load, render
 from nodes.training.loop import Budget
 
 NETWORKS = ("detector", "depth")
+FILES = {"detector": "street_yolo12n.onnx", "depth": "street_depth.onnx"}
 NEEDS = ("torch", "ultralytics", "onnx", "onnxslim", "pycocotools")
+PLAIN_EVERY_S = 20.0
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -73,11 +79,9 @@ class Train:
                 made |= self._train(frames, settings, stage)
             told = stage("evaluating, scenes")
             evaluation = self._evaluate(test, lambda done, total: told(done / total, ""))
-        files = {name: _file(self.out / name) for name in ("street_yolo12n.onnx", "street_depth.onnx")}
+        files = {name: weights_of(self.out / name) for name in FILES.values()}
         report = {"made": made, "evaluation": evaluation, "files": files}
         report_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        from nodes.training import card
-
         card.write(self.card, report)
         for key in ("mAP50-95", "person AP50-95", "AbsRel", "delta1"):
             print(f"{key}: {evaluation[key]}")
@@ -101,12 +105,12 @@ class Train:
         missing = [name for name in needed if find_spec(name) is None]
         if missing:
             mistakes.append(f"command: training needs {', '.join(missing)}; install the extra: uv sync --extra train")
-        if not self.what:
-            mistakes += [
-                f"command.what: is empty, but {path} is not there to evaluate; train it: command.what=[detector,depth]"
-                for path in (self.out / "street_yolo12n.onnx", self.out / "street_depth.onnx")
-                if not path.is_file()
-            ]
+        mistakes += [
+            f"command.what: is {list(self.what)}, but {self.out / FILES[name]} is not there to be evaluated with it; "
+            "train both: command.what=[detector,depth]"
+            for name in NETWORKS
+            if name not in self.what and not (self.out / FILES[name]).is_file()
+        ]
         if mistakes:
             raise ConfigError(mistakes)
 
@@ -118,9 +122,10 @@ class Train:
 
         device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         told = stage("rendering, scenes")
-        paths = render("train", frames, self.work, workers=self.workers, progress=lambda d, n: told(d / n, f"{d} of {n}"))
-        loaded, place = load(paths), paths[0].parent / self.schedule
-        place.mkdir(parents=True, exist_ok=True)
+        paths = render(
+            "train", frames, self.work, workers=self.workers, progress=lambda d, n: told(d / n, f"{d} of {n}")
+        )
+        loaded = load(paths)
         made: dict[str, Any] = {
             "schedule": self.schedule, "seed": self.seed, "machine": f"{_machine()}, {device}", "versions": _versions(),
             "detector_px": frames.detector_px, "depth_px": frames.depth_px,
@@ -128,47 +133,56 @@ class Train:
         }  # fmt: skip
         for name in self.what:
             budget = Budget(**settings[name])
-            told, begun, steps = stage(f"training {name}"), monotonic(), [0]
+            # What was begun goes on only as it was begun.
+            key = hashlib.sha256(json.dumps([asdict(budget), self.seed, device]).encode()).hexdigest()[:8]
+            place = paths[0].parent / f"{self.schedule}-{key}"
+            place.mkdir(parents=True, exist_ok=True)
+            told = stage(f"training {name}")
 
-            def report(share: float, loss: float, step_s: float, told: Any = told, steps: list[int] = steps) -> None:
-                steps[0] += 1
+            def report(share: float, loss: float, step_s: float, told: Any = told) -> None:
                 told(share, f"loss {loss:.3f}, {step_s:.2f} s a step")
 
             if name == "detector":
-                network = detector.train(
+                done = detector.train(
                     loaded, CLASS_NAMES, budget=budget, seed=self.seed, device=device, work=place, report=report
                 )
-                detector.write(network, CLASS_NAMES, size_px=frames.detector_px, path=self.out / "street_yolo12n.onnx")
+                detector.write(done.network, CLASS_NAMES, size_px=frames.detector_px, path=self.out / FILES["detector"])
             else:
-                network = depth.train(loaded, budget=budget, seed=self.seed, device=device, work=place, report=report)
-                depth.write(network, size_px=frames.depth_px, path=self.out / "street_depth.onnx")
+                done = depth.train(loaded, budget=budget, seed=self.seed, device=device, work=place, report=report)
+                depth.write(done.network, size_px=frames.depth_px, path=self.out / FILES["depth"])
             made[name] = {
                 "frames": len(loaded), "scenes": frames.scenes, "batch": budget.batch, "rate": budget.rate,
-                "epochs": round(steps[0] * budget.batch / len(loaded), 2), "minutes": round((monotonic() - begun) / 60, 1),
+                "epochs": round(done.steps * budget.batch / len(loaded), 2), "minutes": round(done.seconds / 60, 1),
             }  # fmt: skip
         return made
 
     def _evaluate(self, settings: FrameSettings, progress: Callable[[int, int], None]) -> dict[str, Any]:
-        from nodes.training.evaluate import evaluate
-
-        detector = {**self.detector, "weights": str(self.out / "street_yolo12n.onnx")}
-        depth = {**self.depth, "weights": str(self.out / "street_depth.onnx")}
+        detector = {**self.detector, "weights": str(self.out / FILES["detector"])}
+        depth = {**self.depth, "weights": str(self.out / FILES["depth"])}
         return evaluate(self.engine, detector, depth, settings, progress=progress)
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], Callable[[float, str], None]]]:
-    """Bars, one a stage: each is told its share and a few words."""
+    """Bars, one a stage: each is told its share and a few words. Where there is no terminal, a line now and then."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
                TextColumn("{task.fields[words]}"))  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
 
         def stage(name: str) -> Callable[[float, str], None]:
-            task = bars.add_task(name, total=1.0, words="")
-            return lambda share, words: bars.update(task, completed=share, words=words)
+            task, last = bars.add_task(name, total=1.0, words=""), [0.0]
+
+            def told(share: float, words: str) -> None:
+                bars.update(task, completed=share, words=words)
+                if not console.is_terminal and monotonic() - last[0] > PLAIN_EVERY_S:
+                    last[0] = monotonic()
+                    console.print(f"{name}: {share:.0%} {words}", markup=False, highlight=False)
+
+            return told
 
         yield stage
 
@@ -185,9 +199,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _file(path: Path) -> dict[str, Any]:
-    from nodes.training.evaluate import weights_of
-
-    return weights_of(path)

@@ -11,7 +11,7 @@ import numpy as np
 from nodes.training import augment
 from nodes.training.export import export
 from nodes.training.frames import FARTHEST_M, Frames
-from nodes.training.loop import Budget, Report, fit
+from nodes.training.loop import Budget, Report, Trained, fit
 
 if TYPE_CHECKING:
     import torch
@@ -73,7 +73,7 @@ def build() -> torch.nn.Module:
     return DepthNet()
 
 
-def train(frames: Frames, *, budget: Budget, seed: int, device: str, work: Path, report: Report) -> torch.nn.Module:
+def train(frames: Frames, *, budget: Budget, seed: int, device: str, work: Path, report: Report) -> Trained:
     """A trained network."""
     import torch
 

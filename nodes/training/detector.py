@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from nodes.training import augment
 from nodes.training.export import export
 from nodes.training.frames import Frames
-from nodes.training.loop import Budget, Report, fit
+from nodes.training.loop import Budget, Report, Trained, fit
 
 if TYPE_CHECKING:
     import torch
@@ -28,16 +29,19 @@ CALM = 0.85
 
 def train(
     frames: Frames, class_names: Sequence[str], *, budget: Budget, seed: int, device: str, work: Path, report: Report
-) -> torch.nn.Module:
+) -> Trained:
     """A trained network; it takes (n, 3, h, w) RGB 0..1."""
     import torch
 
-    os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
-    threads = torch.get_num_threads()
+    os.environ |= {
+        "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false", "YOLO_CONFIG_DIR": str(work),
+    }  # fmt: skip
+    threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
     from ultralytics.cfg import get_cfg
     from ultralytics.nn.tasks import DetectionModel
 
     torch.set_num_threads(threads)
+    cv2.setNumThreads(cv_threads)
     torch.manual_seed(seed)
     network = DetectionModel("yolo12n.yaml", nc=len(class_names), verbose=False)
     network.args = get_cfg()

@@ -19,7 +19,7 @@ from nodes.detector import Detector
 from nodes.messages import DepthMap, Detections, Frame, Truth
 from nodes.ops.distance import object_distance_m
 from nodes.street import CLASS_NAMES, Studio
-from nodes.training.frames import SHOT_PX, FrameSettings, labels, scene_of, times_of
+from nodes.training.frames import SHOT_PX, FrameSettings, is_label, scene_of, times_of
 
 FAR_M, NEAR_M = 30.0, 8.0
 LEAST_CONF = 0.001
@@ -59,7 +59,12 @@ def evaluate(
     finally:
         found.close()
         far.close()
-    return {"frames": settings.scenes * settings.per_scene, "scenes": settings.scenes, **boxes.figures(), **maps.figures()}
+    return {
+        "frames": settings.scenes * settings.per_scene,
+        "scenes": settings.scenes,
+        **boxes.figures(),
+        **maps.figures(),
+    }
 
 
 class _Boxes:
@@ -76,10 +81,12 @@ class _Boxes:
         image = len(self.weather)
         self.weather.append(weather)
         self.seconds.append(seconds)
-        for class_id, *corners in (labels(truth) * ([1] + [SHOT_PX] * 4)).tolist():
-            box = _xywh(corners)
-            entry = {"id": len(self.truth) + 1, "image_id": image, "category_id": int(class_id), "bbox": box,
-                     "area": box[2] * box[3], "iscrowd": 0}  # fmt: skip
+        objects, kept = truth.detections, is_label(truth)
+        for i in range(len(truth)):
+            box = _xywh(objects.xyxy[i].tolist())
+            # What is too small or too hidden to ask for is no mistake either, where it is found.
+            entry = {"id": len(self.truth) + 1, "image_id": image, "category_id": int(objects.class_id[i]), "bbox": box,
+                     "area": box[2] * box[3], "iscrowd": int(not kept[i])}  # fmt: skip
             self.truth.append(entry)
         for i in range(len(found)):
             entry = {"image_id": image, "category_id": int(found.class_id[i]), "bbox": _xywh(found.xyxy[i].tolist()),
@@ -98,7 +105,7 @@ class _Boxes:
             "person AP50": whole.get("person", (0.0, 0.0))[1],
             "classes": {name: ap[0] for name, ap in whole.items() if name != "all"},
             "mAP50-95 by weather": {w: self._average(images)["all"][0] for w, images in by_weather.items()},
-            "labels": len(self.truth),
+            "labels": sum(not entry["iscrowd"] for entry in self.truth),
         }
 
     def _average(self, images: list[int]) -> dict[str, tuple[float, float]]:
@@ -141,7 +148,9 @@ class _Maps:
         self.frames: list[tuple[str, float, float, float]] = []
         self.distances: dict[str, list[float]] = defaultdict(list)
 
-    def add(self, found: DepthMap, truth: npt.NDArray[np.float32], objects: Truth, weather: str, seconds: float) -> None:
+    def add(
+        self, found: DepthMap, truth: npt.NDArray[np.float32], objects: Truth, weather: str, seconds: float
+    ) -> None:
         """One frame."""
         del seconds
         height, width = found.values.shape
@@ -154,7 +163,7 @@ class _Maps:
         relative = float((np.abs(guess - real) / real).mean())
         self.frames.append((weather, relative, float((ratio < 1.25).mean()), float(((guess - real) ** 2).mean())))
         near = (objects.distance_m < NEAR_M) & (objects.visible > 0.5)
-        for i in np.flatnonzero(near):
+        for i in map(int, np.flatnonzero(near)):
             slant = np.cos(np.radians(min(abs(float(objects.bearing_deg[i])), 60)))
             metres = object_distance_m(found.values, objects.detections.xyxy[i], found.size_wh)
             if metres is not None:

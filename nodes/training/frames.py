@@ -80,12 +80,18 @@ def times_of(scene: Scene, count: int) -> npt.NDArray[np.float64]:
     return (np.arange(count) + rng.uniform(0, 1, count)) / count * scene.duration_s
 
 
+def is_label(truth: Truth) -> npt.NDArray[np.bool_]:
+    """(n,) what can reasonably be found: large enough, and not hidden."""
+    xyxy, side = truth.detections.xyxy, np.float32(truth.detections.size_wh[0])
+    sides = (xyxy[:, 2:] - xyxy[:, :2]).min(axis=1) / side
+    large: npt.NDArray[np.bool_] = (truth.visible >= MIN_VISIBLE) & (sides >= MIN_SIDE)
+    return large
+
+
 def labels(truth: Truth) -> npt.NDArray[np.float32]:
     """(k, 5) class, left, top, right, bottom as parts of the picture's side, of what can reasonably be found."""
-    found = truth.detections
+    found, kept = truth.detections, is_label(truth)
     xyxy = found.xyxy / np.float32(found.size_wh[0])
-    sides = (xyxy[:, 2:] - xyxy[:, :2]).min(axis=1)
-    kept = (truth.visible >= MIN_VISIBLE) & (sides >= MIN_SIDE)
     return np.column_stack([found.class_id[kept], xyxy[kept]]).astype(np.float32)
 
 

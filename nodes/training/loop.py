@@ -30,6 +30,15 @@ class Budget:
     """Highest learning rate of AdamW."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """What came of a training, over all processes that worked on it."""
+
+    network: torch.nn.Module
+    steps: int
+    seconds: float
+
+
 Report = Callable[[float, float, float], None]
 """Told how much of the budget is used (0..1), the mean loss, and seconds a step."""
 
@@ -43,8 +52,8 @@ def fit(
     steps_per_epoch: int,
     checkpoint: Path,
     report: Report,
-) -> torch.nn.Module:
-    """Train `model` and return the moving average of its weights. Goes on from `checkpoint` where there is one.
+) -> Trained:
+    """Train `model`; the moving average of its weights comes back. Goes on from `checkpoint` where there is one.
 
     Args:
         batches: Gives the batches of an epoch, endlessly many or `steps_per_epoch`.
@@ -94,8 +103,9 @@ def fit(
             if monotonic() - saved > CHECKPOINT_S:
                 saved = monotonic()
                 _save(checkpoint, model, average, optimizer, step=step, used_s=used_s + saved - started)
-    _save(checkpoint, model, average, optimizer, step=step, used_s=used_s + monotonic() - started)
-    return average
+    used_s += monotonic() - started
+    _save(checkpoint, model, average, optimizer, step=step, used_s=used_s)
+    return Trained(average, step, used_s)
 
 
 def _blend(average: torch.nn.Module, model: torch.nn.Module, keep: float) -> None:
