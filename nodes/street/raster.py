@@ -42,7 +42,7 @@ def _pixel(x: float, y: float, z: float, lens: Array) -> tuple[float, float]:
 
 @kernel
 def prepare(points: Array, faces: Array, flags: Array, lens: Array, size: Array, edges: Array, spans: Array) -> None:
-    """Edge functions (m, 12) and pixel bounds (m, 4) of each triangle; an empty bound for those that are not seen.
+    """Edge functions (m, 13) and pixel bounds (m, 4) of each triangle; an empty bound for those that are not seen.
 
     Args:
         points: (n, 3) corners in camera coordinates.
@@ -98,6 +98,7 @@ def prepare(points: Array, faces: Array, flags: Array, lens: Array, size: Array,
         edges[t, 3], edges[t, 4], edges[t, 5] = s * n1x, s * n1y, s * n1z
         edges[t, 6], edges[t, 7], edges[t, 8] = s * n2x, s * n2y, s * n2z
         k = s / volume
+        edges[t, 12] = k
         edges[t, 9] = (n0x + n1x + n2x) * s * k
         edges[t, 10] = (n0y + n1y + n2y) * s * k
         edges[t, 11] = (n0z + n1z + n2z) * s * k

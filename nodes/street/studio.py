@@ -71,7 +71,9 @@ class Studio:
         self.raw = np.zeros((*shape, 3), np.uint8)
         self.tones, self.linear = lights.tones(), lights.linear()
         rng = np.random.default_rng([self.stage.scene.seed, 7])
-        self.grain = np.clip(rng.normal(0, 16, (shape[0] + 97, shape[1] + 89, 3)), -127, 127).astype(np.int8)
+        grain = rng.normal(0, self.stage.light.grain, (shape[0] + 97, shape[1] + 89, 3))
+        self.grain = np.clip(np.round(grain), -127, 127).astype(np.int8)
+        self.mask = np.repeat(np.where(self.is_seen, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -91,6 +93,7 @@ class Studio:
             u, v = (np.where(is_seen.ravel(), rays[:, i] / rays[:, 2], 0.0) for i in (0, 1))
         self.ray_u, self.ray_v = (a.reshape(is_seen.shape).astype(np.float32) for a in (u, v))
         self.is_seen = is_seen
+        self.shortening = (1 / np.sqrt(self.ray_u**2 + self.ray_v**2 + 1)).astype(np.float32)
         self.tiles = _tiles(self.ray_u, self.ray_v)
         first = np.where(is_seen.any(axis=1), is_seen.argmax(axis=1), self.width)
         last = np.where(is_seen.any(axis=1), self.width - 1 - is_seen[:, ::-1].argmax(axis=1), -1)
@@ -164,7 +167,7 @@ class Studio:
         flags = s.flags[triangles.materials]
         textures = s.kinds[triangles.materials, 0].astype(np.int32)
         count = len(triangles.faces)
-        edges, spans = np.empty((count, 12), np.float32), np.empty((count, 4), np.int32)
+        edges, spans = np.empty((count, 13), np.float32), np.empty((count, 4), np.int32)
         size = np.array([self.width, self.height], np.int32)
         halves = [slice(i * count // self.threads, (i + 1) * count // self.threads) for i in range(self.threads)]
         self._each(lambda h: prepare(points, triangles.faces[h], flags[h], self.lens, size, edges[h], spans[h]), halves)
@@ -202,7 +205,7 @@ class Studio:
                     self.touched,
                     counts[i],
                 )
-                shade(rows, self.ray_u, self.ray_v, self.seen, edges, triangles.faces, moment.attributes,
+                shade(rows, self.ray_u, self.ray_v, self.shortening, self.seen, edges, triangles.faces, moment.attributes,
                       triangles.materials, s.kinds, s.texels, s.table, self.linear, self.inverse_z, self.ids, light.sky,
                       pose, stage.sun, stage.still_sun, moment.moving_sun, moment.moving_at, moment.ground, lamps,
                       scene, self.vignette, self.tones, self.raw)  # fmt: skip
@@ -242,9 +245,9 @@ class Studio:
             grain = grain[..., 0]
         if light.wet > 0:
             picture = self._rained_on(picture, t)
-        noisy = cv2.addWeighted(picture, 1.0, grain, light.grain / 16, 0.0, dtype=cv2.CV_8U)
-        noisy[~self.is_seen] = 0
-        return np.asarray(noisy, np.uint8)
+        noisy = cv2.add(picture, grain, dtype=cv2.CV_8U)
+        mask = self.mask[..., 0] if self.mount.is_gray else self.mask
+        return np.asarray(cv2.bitwise_and(noisy, mask), np.uint8)
 
     @cached_property
     def _drops(self) -> npt.NDArray[np.uint8]:
