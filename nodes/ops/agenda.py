@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graph import Stamp
-from nodes.messages import Priority, Utterance
+from nodes.messages import Utterance
 
 MOST_WAITING = 8
 
@@ -32,7 +32,7 @@ class Agenda:
         self.waiting: list[Item] = []
         self.dropped = 0
         """How many were never said: too late, or too many."""
-        self._priority: Priority = 3
+        self._said: Item | None = None
         self._since_ns = self._until_ns = 0
 
     def add(self, item: Item) -> None:
@@ -46,11 +46,20 @@ class Agenda:
         self.waiting.sort(key=lambda w: (w.utterance.priority, w.stamp.captured_ns))
 
     def due_ns(self) -> int | None:
-        """When the next one may begin: after what is being said, unless it interrupts that; None: nothing waits."""
+        """When the next one may begin: after what is being said, unless it interrupts that; None: nothing waits.
+
+        What is urgent interrupts everything but what is urgent and as new: of two dangers, the newer one is the one to
+        act on. The very words that are being said are not begun anew.
+        """
         if not self.waiting:
             return None
         first = self.waiting[0]
-        interrupts = first.utterance.priority == 1 and self._priority != 1
+        said = self._said
+        interrupts = first.utterance.priority == 1 and (
+            said is None
+            or said.utterance.priority > 1
+            or (said.utterance.text != first.utterance.text and said.stamp.captured_ns < first.stamp.captured_ns)
+        )
         return max(first.stamp.captured_ns, self._since_ns if interrupts else self._until_ns)
 
     def take(self, by_ns: int) -> tuple[Item, int] | None:
@@ -65,7 +74,7 @@ class Agenda:
         if item.is_late(start_ns):
             self.dropped += 1
             return False
-        self._priority = item.utterance.priority
+        self._said = item
         self._since_ns, self._until_ns = start_ns, start_ns + duration_ns
         return True
 

@@ -34,15 +34,23 @@ def test_one_waits_for_the_other():
     assert begun(agenda, 2) == [("bench", 2)]
 
 
-def test_the_urgent_interrupts_only_what_is_less_urgent():
+def test_the_urgent_interrupts_everything_also_the_urgent():
     agenda = Agenda()
     agenda.add(item(0, "car", priority=2))
     assert begun(agenda, 0) == [("car", 0)]
     agenda.add(item(0.5, "stop", priority=1))
     assert begun(agenda, 0.5) == [("stop", 0.5)]
-    agenda.add(item(1, "step", priority=1, max_age_ms=3000))
-    assert begun(agenda, 2) == []
-    assert begun(agenda, 3) == [("step", 2.5)]
+    agenda.add(item(0.8, "step", priority=1, max_age_ms=700))
+    assert begun(agenda, 0.8) == [("step", 0.8)]
+
+
+def test_the_same_urgent_words_are_not_begun_anew():
+    agenda = Agenda()
+    agenda.add(item(0, "stop", priority=1))
+    assert begun(agenda, 0) == [("stop", 0)]
+    agenda.add(item(0.5, "stop", priority=1, max_age_ms=3000))
+    assert begun(agenda, 1) == []
+    assert begun(agenda, 2) == [("stop", 2)]
 
 
 def test_priority_two_waits_but_goes_before_three():
@@ -107,5 +115,6 @@ def test_nothing_is_late_or_lost_and_only_the_urgent_interrupts(arrivals):
     for start_ns, one, _ in said:
         assert 0 <= start_ns - one.stamp.captured_ns <= one.utterance.max_age_ms * 1e6
     for (start_ns, one, duration_ns), (next_ns, after, _) in pairwise(said):
-        interrupts = after.utterance.priority == 1 and one.utterance.priority != 1
+        is_newer = after.stamp.captured_ns > one.stamp.captured_ns
+        interrupts = after.utterance.priority == 1 and (one.utterance.priority != 1 or is_newer)
         assert next_ns >= (start_ns if interrupts else start_ns + duration_ns)
