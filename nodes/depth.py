@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -12,8 +13,10 @@ from engines.base import Engine, Weights
 from graph.node import Contract, Node
 from nodes.messages import DepthMap, Frame
 from nodes.ops import checks
+from nodes.ops.camera import Camera
 from nodes.ops.image_model import ImageModel, require_upright
 from nodes.ops.letterbox import ImageTensor
+from nodes.ops.turned import scale_pixels
 
 KINDS = ("relative", "metres")
 
@@ -79,11 +82,17 @@ class Depth(Node):
         )
 
     def process(self, image: Frame) -> DepthMap:
-        """Depth of one upright frame; the map covers all of it, its aspect is that of `size_wh`."""
+        """Depth of one upright frame; the map covers all of it, its aspect is that of `size_wh`.
+
+        It is unknown (NaN) where the frame's lens sees nothing.
+        """
         assert self.model is not None, "process before setup"
         require_upright(self.name, image)
         self.tensor.stretch(image.pixels)
-        return DepthMap(self._values(self.model(self.tensor.values)), self.kind, image.size_wh)
+        values = self._values(self.model(self.tensor.values))
+        if image.camera is not None and (unseen := _unseen(image.camera, values.shape)) is not None:
+            values[unseen] = np.nan
+        return DepthMap(values, self.kind, image.size_wh)
 
     def _values(self, output: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """An own copy (h, w) of the model's output: that may be memory which the engine writes again."""
@@ -104,6 +113,15 @@ class Depth(Node):
         """Release the model."""
         if self.model:
             self.model.close()
+
+
+@lru_cache(maxsize=8)
+def _unseen(camera: Camera, shape: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
+    """(h, w) where a map of this shape shows what the lens does not see; None where it sees everything."""
+    rows, columns = np.indices(shape)
+    pixels = scale_pixels(np.column_stack([columns.ravel(), rows.ravel()]), (shape[1], shape[0]), camera.size_wh)
+    unseen: npt.NDArray[np.bool_] = np.isnan(camera.unproject(pixels)).any(axis=1).reshape(shape)
+    return unseen if unseen.any() else None
 
 
 def _metre_problems(params: Mapping[str, Any]) -> Iterable[str]:

@@ -157,7 +157,7 @@ class _Maps:
         rows = np.arange(height) * truth.shape[0] // height + truth.shape[0] // height // 2
         columns = np.arange(width) * truth.shape[1] // width + truth.shape[1] // width // 2
         true = truth[np.ix_(rows, columns)]
-        known = (true > 0) & (true < FAR_M)
+        known = (true > 0) & (true < FAR_M) & np.isfinite(found.values)
         real, guess = true[known], found.values[known]
         ratio = np.maximum(real / guess, guess / real)
         relative = float((np.abs(guess - real) / real).mean())

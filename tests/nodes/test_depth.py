@@ -5,6 +5,7 @@ from engines.base import EngineError
 from engines.onnx import Onnx
 from nodes.depth import Depth
 from nodes.messages import DepthMap, Frame
+from nodes.ops.fisheye import Fisheye624
 from tests.nodes.fakes import FakeEngine
 
 RAMP = np.linspace(0, 20, 14 * 28, dtype=np.float32).reshape(1, 1, 14, 28)
@@ -45,6 +46,13 @@ def test_a_map_does_not_change_when_the_engine_writes_its_output_again(kind):
     before = depth.values.copy()
     output[:] = -1
     np.testing.assert_array_equal(depth.values, before)
+
+
+def test_what_the_lens_does_not_see_is_unknown():
+    lens = Fisheye624((100, 100), 40.0, 49.5, 49.5, k=(0.0,) * 6, valid_radius_px=40.0)
+    depth, _ = depth_of(RAMP + 1, Frame(np.zeros((100, 100, 3), np.uint8), camera=lens))
+    assert np.isnan(depth.values[[0, 0, -1, -1], [0, -1, 0, -1]]).all()
+    np.testing.assert_array_equal(depth.values[7, 10:18], RAMP[0, 0, 7, 10:18] + 1)
 
 
 def test_the_whole_frame_is_fed_normalised_without_padding():
