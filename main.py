@@ -1,6 +1,7 @@
 """Composes a configuration from `conf/`, checks it, and executes the chosen command.
 
-python main.py source=video source.path=clip.mp4      run the default graph on a video
+python main.py                                        a walk down a computed street: needs nothing
+python main.py graph=video source.path=clip.mp4       what is on a video
 python main.py plan graph=video                       show what would run (the same as command=plan)
 python main.py doctor                                 what works on this machine
 """

@@ -72,7 +72,7 @@ class Video(Node):
         """See `Node.check`."""
         path, index = params.get("path"), params.get("index")
         if path is None and index is None:
-            yield "path: no video given; type source=video source.path=clip.mp4, or source=webcam"
+            yield "path: no video given; type graph=video source.path=clip.mp4, or graph=video source=webcam"
         if path is not None and index is not None:
             yield f"index: is {index!r}, but path is {path!r}; expected one of the two"
         if _is_file(path):

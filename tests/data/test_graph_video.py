@@ -81,7 +81,7 @@ def test_the_summary_says_what_ran_where(out):
     ("words", "message"),
     [
         (["source.path=nothing.mp4"], "nodes.camera.path: there is no file nothing.mp4"),
-        ([], "nodes.camera.path: no video given; type source=video source.path=clip.mp4"),
+        ([], "nodes.camera.path: no video given; type graph=video source.path=clip.mp4"),
         (["detector.size_wh=[100,100]"], "nodes.detector.size_wh: the width 100 is no multiple of 32"),
         (["speech.language=fr"], "nodes.narrate.language: is 'fr'; there is: en, es"),
         (

@@ -137,7 +137,7 @@ def test_the_plan_knows_the_size_of_a_file(clip):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({}, "path: no video given; type source=video source.path=clip.mp4, or source=webcam"),
+        ({}, "path: no video given; type graph=video source.path=clip.mp4, or graph=video source=webcam"),
         ({"path": "clip.mp4", "index": 0}, "index: is 0, but path is 'clip.mp4'; expected one of the two"),
         ({"index": -1}, "index: is -1; expected a whole number, 0 or more"),
         ({"index": 0, "realtime": False}, "realtime: is False, but a camera cannot wait; expected True, or a file"),
