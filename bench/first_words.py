@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 from bench import report
 
 GOAL_S = 120.0
+MOMENTS = {"metrics on": "packages there", "runs on": "models loaded", "says:": "first words"}
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def main() -> None:
         assert process.stdout is not None
         for line in process.stdout:
             print(f"  {monotonic() - begin:6.1f} s  {line.rstrip()[:110]}")
-            for word, name in (("metrics on", "packages there"), ("runs on", "models loaded"), ("says:", "first words")):
+            for word, name in MOMENTS.items():
                 if word in line:
                     seen.setdefault(name, monotonic() - begin)
         code = process.wait()

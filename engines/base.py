@@ -34,7 +34,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Where a model's file is: a path (see `located`), or an official address with the sha256 of what must come from there."""
+    """Where a model's file is: a path (see `located`), or an official address with the sha256 of what comes from it."""
 
     path: str | None = None
     url: str | None = None

@@ -37,7 +37,7 @@ class Light:
         x, y = np.asarray(ground_at, float)
         lamps, glow = 34.0 * self.night, self.night
         return np.array(
-            [self.haze_per_m, self.wet, self.night, self.exposure, footprint, *self.haze, *self.ambient, x, y,
+            [self.haze_per_m, self.wet, self.exposure, footprint, *self.haze, *self.ambient, x, y,
              ground_scale, lamps, glow + 0.02],
             np.float32,
         )  # fmt: skip

@@ -97,17 +97,17 @@ def prepare(points: Array, faces: Array, flags: Array, lens: Array, size: Array,
         edges[t, 0], edges[t, 1], edges[t, 2] = s * n0x, s * n0y, s * n0z
         edges[t, 3], edges[t, 4], edges[t, 5] = s * n1x, s * n1y, s * n1z
         edges[t, 6], edges[t, 7], edges[t, 8] = s * n2x, s * n2y, s * n2z
-        k = s / volume
-        edges[t, 12] = k
-        edges[t, 9] = (n0x + n1x + n2x) * s * k
-        edges[t, 10] = (n0y + n1y + n2y) * s * k
-        edges[t, 11] = (n0z + n1z + n2z) * s * k
+        part = s / volume
+        edges[t, 12] = part
+        edges[t, 9] = (n0x + n1x + n2x) * s * part
+        edges[t, 10] = (n0y + n1y + n2y) * s * part
+        edges[t, 11] = (n0z + n1z + n2z) * s * part
 
 
 @kernel
 def fill(
-    rows: Array, ray_u: Array, ray_v: Array, tiles: Array, seen: Array, edges: Array, spans: Array, faces: Array, flags: Array,
-    objects: Array, textures: Array, uv: Array, texels: Array, table: Array, inverse_z: Array, ids: Array,
+    rows: Array, ray_u: Array, ray_v: Array, tiles: Array, seen: Array, edges: Array, spans: Array, faces: Array,
+    flags: Array, objects: Array, textures: Array, uv: Array, texels: Array, table: Array, inverse_z: Array, ids: Array,
     touched: Array, counts: Array,
 ) -> None:  # fmt: skip
     """The nearest triangle `ids` (h, w) and `inverse_z` (h, w) of the rows first..last-1; both are cleared here.

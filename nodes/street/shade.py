@@ -20,7 +20,7 @@ TONES = 2048
 
 
 @inlined
-def _texel(texels: Array, channel: int, fx: float, fy: float, x0: int, x1: int, y0: int, y1: int) -> float:
+def _texel(texels: Array, channel: int, fx: float, fy: float, x0: int, x1: int, y0: int, y1: int) -> Any:
     a, b = np.float32(texels[y0 + x0, channel]), np.float32(texels[y1 + x0, channel])
     a += (np.float32(texels[y0 + x1, channel]) - a) * fx
     b += (np.float32(texels[y1 + x1, channel]) - b) * fx
@@ -54,10 +54,10 @@ def _sky_at(dx: float, dy: float, dz: float, sky: Array) -> tuple[float, float, 
 
 @kernel
 def shade(
-    rows: Array, ray_u: Array, ray_v: Array, shortening: Array, seen: Array, edges: Array, faces: Array, attributes: Array,
-    materials: Array, kinds: Array, texels: Array, table: Array, linear: Array, inverse_z: Array, ids: Array,
-    sky: Array, pose: Array, sun: Array, still: Array, moving: Array, moving_at: Array, ground: Array, lamps: Array,
-    scene: Array, vignette: Array, tones: Array, out: Array,
+    rows: Array, ray_u: Array, ray_v: Array, shortening: Array, seen: Array, edges: Array, faces: Array,
+    attributes: Array, materials: Array, kinds: Array, texels: Array, table: Array, linear: Array, inverse_z: Array,
+    ids: Array, sky: Array, pose: Array, sun: Array, still: Array, moving: Array, moving_at: Array, ground: Array,
+    lamps: Array, scene: Array, vignette: Array, tones: Array, out: Array,
 ) -> None:  # fmt: skip
     """Colours (h, w, 3) uint8 of the rows first..last-1.
 
@@ -75,11 +75,11 @@ def shade(
     """
     first, last = rows[0], rows[1]
     cx, cy, cz = pose[3, 0], pose[3, 1], pose[3, 2]
-    haze, wet, night, exposure, footprint = scene[0], scene[1], scene[2], scene[3], scene[4]
-    haze_r, haze_g, haze_b = scene[5], scene[6], scene[7]
-    ambient_r, ambient_g, ambient_b = scene[8], scene[9], scene[10]
-    ground_x, ground_y, ground_scale = scene[11], scene[12], scene[13]
-    lamp_light, glow = scene[14], scene[15]
+    haze, wet, exposure, footprint = scene[0], scene[1], scene[2], scene[3]
+    haze_r, haze_g, haze_b = scene[4], scene[5], scene[6]
+    ambient_r, ambient_g, ambient_b = scene[7], scene[8], scene[9]
+    ground_x, ground_y, ground_scale = scene[10], scene[11], scene[12]
+    lamp_light, glow = scene[13], scene[14]
     for y in range(first, last):
         for x in range(ids.shape[1]):
             if x < seen[y, 0] or x > seen[y, 1]:

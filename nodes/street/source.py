@@ -1,4 +1,4 @@
-"""The source `street`: what the cameras of the glasses see on a computed walk, and the truth about it, as a camera gives it."""
+"""The source `street`: what the cameras of the glasses see on a computed walk, and the truth about each frame."""
 
 from __future__ import annotations
 

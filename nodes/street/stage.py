@@ -1,4 +1,4 @@
-"""A scene set up: all that stands, in one list of triangles along the street, and all that moves, posed for a moment."""
+"""A scene set up: all that stands, in one list of triangles along the street, and all that moves, posed."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ class Stage:
     def _ground_around(self, eye: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], Floats]:
         first = max(0, int((eye[1] - BEHIND_M - self.ground_at[1]) / GROUND_M))
         part = self.ground[first : first + int((BEHIND_M + 40) / GROUND_M)].copy()
-        return self.ground_at + (0, first * GROUND_M), part
+        return self.ground_at + np.array([0.0, first * GROUND_M]), part
 
     def _moving_shadows(
         self, eye: npt.NDArray[np.float64], casters: list[tuple[Mesh, Floats]]

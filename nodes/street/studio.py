@@ -37,7 +37,7 @@ class Shot:
     pixels: npt.NDArray[np.uint8]
     """(h, w, 3) RGB, or (h, w) gray; black where the lens sees nothing."""
     depth: npt.NDArray[np.float32]
-    """(h, w) metres along the optical axis; inf where there is sky, 0 where the lens sees nothing. Empty if not wanted."""
+    """(h, w) metres along the optical axis; inf is sky, 0 is what the lens does not see; empty if unwanted."""
     truth: Truth
 
 
@@ -100,7 +100,7 @@ class Studio:
         self.seen = np.column_stack([first, last]).astype(np.int32)
         angle = np.arctan(np.hypot(self.ray_u, self.ray_v))
         widest = float(angle[is_seen].max())
-        # Radius over the angle from the axis, the mean of all directions; beyond what the lens sees it goes straight on.
+        # Radius over the angle from the axis, a mean of all directions; beyond what the lens sees it goes straight on.
         steps = np.arange(int(np.pi * STEPS_PER_RADIAN) + 4) / STEPS_PER_RADIAN
         inside = steps[steps < widest * 0.98]
         around = np.linspace(0, 2 * np.pi, 16, endpoint=False)
@@ -138,7 +138,7 @@ class Studio:
         return bool(not self.is_seen[0, 0])
 
     def shoot(self, t: float, moment: Moment | None = None, *, with_depth: bool = True) -> Shot:
-        """The picture at time `t` in seconds, with its depth and its truth. `moment`: the stage then, if it is known."""
+        """The picture at time `t` in seconds, with depth and truth. `moment`: the stage then, if it is known."""
         stage, pose = self.stage, self.stage.wearer.pose(t)
         moment = stage.at(t) if moment is None else moment
         rotation = pose.rotation @ self.mount.rotation
@@ -158,7 +158,7 @@ class Studio:
     def _draw(
         self, moment: Moment, rotation: npt.NDArray[np.float64], position: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.int32]:
-        """Which triangle is where, and its light, into `ids`, `inverse_z`, `raw`; how large each object would be alone."""
+        """Draw into `ids`, `inverse_z` and `raw`; how many pixels each object would have alone."""
         stage, triangles = self.stage, moment.triangles
         s = stage.surfaces
         points = np.empty_like(moment.points)
@@ -205,8 +205,8 @@ class Studio:
                     self.touched,
                     counts[i],
                 )
-                shade(rows, self.ray_u, self.ray_v, self.shortening, self.seen, edges, triangles.faces, moment.attributes,
-                      triangles.materials, s.kinds, s.texels, s.table, self.linear, self.inverse_z, self.ids, light.sky,
+                shade(rows, self.ray_u, self.ray_v, self.shortening, self.seen, edges, triangles.faces,
+                      moment.attributes, triangles.materials, s.kinds, s.texels, s.table, self.linear, self.inverse_z, self.ids, light.sky,
                       pose, stage.sun, stage.still_sun, moment.moving_sun, moment.moving_at, moment.ground, lamps,
                       scene, self.vignette, self.tones, self.raw)  # fmt: skip
 
@@ -238,7 +238,7 @@ class Studio:
             picture = np.asarray(cv2.filter2D(picture, -1, trace / trace.sum()), np.uint8)
         if self.mount.is_gray:
             picture = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
-        frame = int(round(t * 1000))
+        frame = round(t * 1000)
         y, x = frame * 31 % 97, frame * 17 % 89
         grain = self.grain[y : y + self.height, x : x + self.width]
         if self.mount.is_gray:
@@ -264,7 +264,7 @@ class Studio:
         return sheet
 
     def _rained_on(self, picture: npt.NDArray[np.uint8], t: float) -> npt.NDArray[np.uint8]:
-        frame = int(round(t * 1000))
+        frame = round(t * 1000)
         y, x = self.height - frame * 37 % self.height, frame * 13 % 64
         drops = self._drops[y : y + self.height, x : x + self.width]
         drops = drops if self.mount.is_gray else np.repeat(drops[..., None], 3, axis=2)
