@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from enum import IntEnum
 
 import numpy as np
@@ -13,6 +14,7 @@ from nodes.street.surfaces import CLOTHS, Surfaces
 
 HIP_M, SHOULDER_M, HEIGHT_M = 0.93, 1.43, 1.75
 THIGH_M, UPPER_ARM_M = 0.44, 0.29
+PHASES, SWINGS = 90, 10
 SKINS = np.array([[0.80, 0.56, 0.44], [0.66, 0.42, 0.30], [0.45, 0.27, 0.18], [0.22, 0.13, 0.09], [0.86, 0.65, 0.54]])
 HAIRS = np.array([[0.03, 0.025, 0.02], [0.12, 0.06, 0.03], [0.30, 0.18, 0.08], [0.45, 0.45, 0.44], [0.55, 0.36, 0.14]])
 COATS = np.array(
@@ -43,7 +45,7 @@ class Body:
 
     def posed(self, phase: float, *, swing: float, riding: bool = False) -> tuple[Floats, Floats]:
         """Corners and normals (n, 3) in a step's phase (radians); `swing` 0: stands, 1: walks."""
-        turns, places = _joints(phase, swing=swing, riding=riding)
+        turns, places = _joints(round(phase / (2 * np.pi) * PHASES) % PHASES, round(swing * SWINGS), riding)
         corners, normals = np.empty_like(self.mesh.corners), np.empty_like(self.mesh.normals)
         turns, places = turns.astype(np.float32), (places * self.scale).astype(np.float32)
         for bone, part in enumerate(self.parts):
@@ -57,8 +59,10 @@ def _about_x(angle: float) -> npt.NDArray[np.float64]:
     return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
 
 
-def _joints(phase: float, *, swing: float, riding: bool) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Rotation (10, 3, 3) and place (10, 3) of each bone."""
+@lru_cache(maxsize=2048)
+def _joints(step: int, pace: int, riding: bool) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Rotation (10, 3, 3) and place (10, 3) of each bone, in one of `PHASES` of a step at one of `SWINGS` paces."""
+    phase, swing = 2 * np.pi * step / PHASES, pace / SWINGS
     turns, places = np.zeros((10, 3, 3)), np.zeros((10, 3))
     up = 0.0 if riding else -0.025 * swing * (1 - abs(np.cos(phase)))
     lean = -0.42 if riding else -0.05 * swing

@@ -24,7 +24,8 @@ SHADOW_M, GROUND_M = 0.05, 0.1
 LONG_M = 12.0
 WINDOW = 880
 """Side of the map of moving shadows, in texels."""
-RIDE_M = 0.72
+STAMPED_M = 30.0
+"""Farther away nobody sees how the ground darkens under feet."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,8 +117,8 @@ class Stage:
         self.light = light(scene)
         self.wearer = Wearer(scene)
         self.flags = self.surfaces.flags
-        end = self.wearer.track.ys.max()
-        pieces = list(city(scene.seed, float(end) + 20, self.surfaces, furnished=scene.furnished))
+        end = max(self.wearer.track.ys)
+        pieces = list(city(scene.seed, end + 20, self.surfaces, furnished=scene.furnished))
         rng = np.random.default_rng([scene.seed, 6])
         for placed in scene.things:
             size = dict(placed.size)
@@ -183,7 +184,8 @@ class Stage:
         if self.light.sun[0] > 0:
             low, high = self.points.min(axis=0), self.points.max(axis=0)
             # Light reaches the eye from the street and its fronts only.
-            ys = (max(low[1], self.wearer.track.ys.min() - 60), min(high[1], self.wearer.track.ys.max() + 100))
+            way = self.wearer.track.ys
+            ys = (max(low[1], min(way) - 60), min(high[1], max(way) + 100))
             ends = np.array([[x, y, z] for x in (FAR_WALL_X, WALL_X) for y in ys for z in (-0.2, 14.0)])
             mapped = self._to_sun_map(ends)
             corner = mapped[:, :2].min(axis=0)
@@ -256,7 +258,8 @@ class Stage:
                 at = end
                 number += 1
                 casters.append((mesh, corners))
-            _stamp(ground, (place - ground_at) / GROUND_M, mover.kind, mover.track.heading(t))
+            if place[1] - eye[1] < STAMPED_M:
+                _stamp(ground, (place - ground_at) / GROUND_M, mover.kind, mover.track.heading(t))
         moving_sun, moving_at = self._moving_shadows(eye, casters)
         triangles = Triangles(np.concatenate(faces), np.concatenate(materials), np.concatenate(objects))
         spans = (slice(low, high), slice(self.still_count, at))

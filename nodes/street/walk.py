@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from math import atan2, hypot
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +26,21 @@ class Track:
     """A path as a function of time. Before its first and after its last place it stands."""
 
     def __init__(self, path: Path3) -> None:
-        self.times, self.xs, self.ys = np.array(path, float).T
-        steps = np.hypot(np.diff(self.xs), np.diff(self.ys))
-        self.lengths = np.concatenate([[0.0], np.cumsum(steps)])
+        self.times, self.xs, self.ys = (list(part) for part in zip(*path, strict=True))
+        steps = (hypot(b[1] - a[1], b[2] - a[2]) for a, b in pairwise(path))
+        self.lengths = list(accumulate(steps, initial=0.0))
+
+    def _at(self, t: float, values: Sequence[float]) -> float:
+        """One of the path's quantities at time `t`."""
+        i = bisect_right(self.times, t)
+        if i == 0 or i == len(self.times):
+            return values[max(i - 1, 0)]
+        share = (t - self.times[i - 1]) / (self.times[i] - self.times[i - 1])
+        return values[i - 1] + share * (values[i] - values[i - 1])
 
     def place(self, t: float) -> npt.NDArray[np.float64]:
         """(2,) metres."""
-        return np.array([np.interp(t, self.times, self.xs), np.interp(t, self.times, self.ys)])
+        return np.array([self._at(t, self.xs), self._at(t, self.ys)])
 
     def velocity(self, t: float, *, over_s: float = 0.1) -> npt.NDArray[np.float64]:
         """(2,) m/s, a mean over a short time, so that corners are round."""
@@ -37,18 +49,19 @@ class Track:
 
     def gone_m(self, t: float) -> float:
         """Metres walked since the beginning."""
-        return float(np.interp(t, self.times, self.lengths))
+        return self._at(t, self.lengths)
 
     def heading(self, t: float) -> float:
         """Radians to the right of +y. Who stands looks where they came from going, or will go."""
         way = self.velocity(t, over_s=0.8)
-        if np.hypot(*way) < 0.05 and len(self.times) > 1:
-            moves = np.flatnonzero(np.diff(self.lengths) > 1e-6)
-            if len(moves):
-                before = moves[self.times[moves] < t]
-                i = int(before[-1]) if len(before) else int(moves[0])
-                way = np.array([self.xs[i + 1] - self.xs[i], self.ys[i + 1] - self.ys[i]])
-        return float(np.arctan2(way[0], way[1]))
+        x, y = float(way[0]), float(way[1])
+        if hypot(x, y) < 0.05:
+            moves = [i for i, (a, b) in enumerate(pairwise(self.lengths)) if b - a > 1e-6]
+            before = [i for i in moves if self.times[i] < t]
+            if moves:
+                i = before[-1] if before else moves[0]
+                x, y = self.xs[i + 1] - self.xs[i], self.ys[i + 1] - self.ys[i]
+        return atan2(x, y)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
