@@ -107,6 +107,13 @@ def test_in_a_lossless_run_one_waits_for_the_other_and_the_urgent_for_nobody(tmp
     assert 1.2 * S < said[2]["spoken_ns"] < 2 * S
 
 
+def test_of_two_dangers_the_newer_is_said_at_once_and_does_not_expire_behind_the_older(tmp_path):
+    first, second = Utterance(LONG, 1, key="car", max_age_ms=700), Utterance("stop", 1, key="person", max_age_ms=700)
+    said, node = lossless(tmp_path, (1, first), (2, second), (2.1, second))
+    assert [(line["text"], line["spoken_ns"]) for line in said[:2]] == [(LONG, 1 * S), ("stop", 2 * S)]
+    assert node.facts()["speech"]["dropped"] == "0"
+
+
 def test_two_lossless_runs_say_the_same_to_the_bit(tmp_path):
     utterances = [(i * 0.7, Utterance(f"car {i}", 1 + i % 3, bearing_deg=i * 10 - 30)) for i in range(8)]
     for folder in (tmp_path / "a", tmp_path / "b"):
