@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from graph import Node, Stamp
 from nodes.messages import Hazard, Hazards, Truth, Utterance
 from nodes.ops import checks
+from nodes.ops.boxes import overlaps
 
 NEAR_M, SEEN = 8.0, 0.5
 """Errors and misses are counted for what is nearer than this, and hidden by less than half."""
@@ -181,15 +181,6 @@ class Score(Node):
         if self.path is not None and self.tally.frames:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_text(json.dumps(self.figures(), indent=1) + "\n", encoding="utf-8")
-
-
-def overlaps(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Intersection over union (n, m) of boxes (n, 4) and (m, 4)."""
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.maximum(high - low, 0).prod(axis=2)
-    both = (a[:, 2:] - a[:, :2]).prod(axis=1)[:, None] + (b[:, 2:] - b[:, :2]).prod(axis=1)[None] - shared
-    iou: npt.NDArray[np.float32] = shared / np.maximum(both, 1e-9)
-    return iou
 
 
 def _spread(values: Sequence[float]) -> dict[str, Any]:

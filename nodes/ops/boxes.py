@@ -57,3 +57,12 @@ def suppress(candidates: Candidates, iou: float, *, agnostic: bool = False, coun
     kept = cv2.dnn.NMSBoxesBatched(boxes, conf, ids, 0.0, iou)
     # Its own top_k limits what it looks at, not what it keeps.
     return candidates.take(np.asarray(kept, np.intp)[:count])
+
+
+def overlaps(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Intersection over union (n, m) of boxes (n, 4) and (m, 4)."""
+    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
+    shared = np.maximum(high - low, 0).prod(axis=2)
+    both = (a[:, 2:] - a[:, :2]).prod(axis=1)[:, None] + (b[:, 2:] - b[:, :2]).prod(axis=1)[None] - shared
+    iou: npt.NDArray[np.float32] = shared / np.maximum(both, 1e-9)
+    return iou
