@@ -63,7 +63,7 @@ class Approach:
         if len(kept) < LEAST_PLACES or kept[-1].at_ns - kept[0].at_ns < LEAST_NS:
             return inf
         times = np.array([(place.at_ns - now_ns) / 1e9 for place in kept])
-        (right, ahead), (to_right, onwards), unsure = _line(times, np.array([place[1:] for place in kept]))
+        (right, ahead), (to_right, onwards), unsure = _line(times, np.array([(place.right_m, place.ahead_m) for place in kept]))
         distance, speed = hypot(right, ahead), hypot(to_right, onwards)
         closing = -(right * to_right + ahead * onwards) / max(distance, 1e-6)
         if closing < max(LEAST_SPEED, SURE * unsure):

@@ -1,5 +1,6 @@
 """Time to contact from where things were; through Fuse, what comes towards the wearer is urgent in time."""
 
+from itertools import pairwise
 from math import atan2, degrees, hypot, inf
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_what_comes_fast_is_urgent_in_time_and_only_in_the_way():
 def test_a_map_that_is_held_tells_no_standstill():
     times = [h.ttc_s for h in walk(lambda t: (0, 9 - 2 * t), fps=15, hold=3)]
     assert times[-1] == pytest.approx((9 - 2 * 29 / 15 - BODY_M) / 2, abs=0.15)
-    assert all(b < a for a, b in zip(times[15:], times[16:], strict=False))
+    assert all(after < before for before, after in pairwise(times[15:]))
 
 
 def test_without_tracks_there_is_neither():
