@@ -59,11 +59,12 @@ class Approach:
 
         inf where it does not come nearer, passes by farther than `half_width_m`, or nothing is sure.
         """
-        kept = self.places.get(track_id, ())
-        if len(kept) < LEAST_PLACES or kept[-1].at_ns - kept[0].at_ns < LEAST_NS:
+        kept = self.places.get(track_id)
+        if kept is None or len(kept) < LEAST_PLACES or kept[-1].at_ns - kept[0].at_ns < LEAST_NS:
             return inf
         times = np.array([(place.at_ns - now_ns) / 1e9 for place in kept])
-        (right, ahead), (to_right, onwards), unsure = _line(times, np.array([(place.right_m, place.ahead_m) for place in kept]))
+        places = np.array([(place.right_m, place.ahead_m) for place in kept])
+        (right, ahead), (to_right, onwards), unsure = _line(times, places)
         distance, speed = hypot(right, ahead), hypot(to_right, onwards)
         closing = -(right * to_right + ahead * onwards) / max(distance, 1e-6)
         if closing < max(LEAST_SPEED, SURE * unsure):
