@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import cos, inf, radians, sin
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from graph import Node
-from nodes.messages import DepthMap, Detections, Hazard, Hazards, Priority
+from graph import Node, Stamp
+from nodes.messages import DepthMap, Detections, Hazard, Hazards, Priority, Tracks
 from nodes.ops import checks
+from nodes.ops.approach import Approach
 from nodes.ops.camera import Camera, Pinhole, bearing_deg
 from nodes.ops.distance import object_distance_m, object_nearness, relative_range
 
@@ -28,11 +30,15 @@ BOTTOM_EDGE = 0.97
 class Fuse(Node):
     """Gives each detection its bearing, its distance where there is depth, and its priority; most urgent first.
 
+    Where it is given tracks, they take the place of the detections, and from where each was over the last second it
+    tells when it will touch the wearer.
+
     Args:
-        min_conf: What is less certain is not passed on.
+        min_conf: Of detections without tracks, what is less certain is not passed on.
         classes: What to pass on, by class name; null: everything.
         max_distance_m: What is farther is not passed on; null: everything.
         urgent_m: Something nearer than this in the wearer's path is urgent (priority 1).
+        urgent_ttc_s: Something that will touch the wearer sooner than this is urgent, too.
         near_m: Something nearer than this is of normal priority (2), as is all of which the distance is unknown.
         reach: How many times farther away something matters as much as a person does, by class name: {car: 2}.
         path_half_width_m: Half the width that a walking person needs.
@@ -51,6 +57,7 @@ class Fuse(Node):
         classes: Sequence[str] | None = None,
         max_distance_m: float | None = None,
         urgent_m: float = 1.5,
+        urgent_ttc_s: float = 2.0,
         near_m: float = 5.0,
         reach: Mapping[str, float] | None = None,
         path_half_width_m: float = 0.6,
@@ -60,13 +67,16 @@ class Fuse(Node):
         self.min_conf, self.classes = min_conf, None if classes is None else frozenset(classes)
         self.max_distance_m = inf if max_distance_m is None else max_distance_m
         self.urgent_m, self.near_m, self.reach = urgent_m, near_m, dict(reach or {})
+        self.urgent_ttc_s = urgent_ttc_s
         self.path_half_width_m, self.body_top, self.hfov_deg = path_half_width_m, body_top, hfov_deg
+        self.approach = Approach()
+        self.last_depth: DepthMap | None = None
 
     @classmethod
     def check(cls, params: Mapping[str, Any]) -> Iterable[str]:
         """See `Node.check`."""
         yield from checks.number_problems(params, "min_conf", low=0, high=1)
-        for key in ("urgent_m", "near_m", "path_half_width_m"):
+        for key in ("urgent_m", "urgent_ttc_s", "near_m", "path_half_width_m"):
             yield from checks.number_problems(params, key, low=0)
         for key, high in (("max_distance_m", inf), ("body_top", 1.0)):
             if params.get(key) is not None:
@@ -77,16 +87,42 @@ class Fuse(Node):
         if not isinstance(reach, Mapping) or not all(checks.is_number(v) and v > 0 for v in reach.values()):
             yield f"reach: is {reach!r}; expected a number above 0 for each class name, such as {{car: 2}}"
 
-    def process(self, detections: Detections, depth: DepthMap | None = None) -> Hazards:
-        """Hazards of one frame; depth may be of a slightly earlier one."""
-        bearings, measure = self._bearings(detections), _measure(depth, detections.size_wh)
-        wanted = [i for i in range(len(detections)) if self._is_wanted(detections, i)]
-        items = [self._hazard(detections, i, bearing=float(bearings[i]), measure=measure) for i in wanted]
+    def process(
+        self,
+        detections: Detections,
+        depth: DepthMap | None = None,
+        tracks: Tracks | None = None,
+        stamp: Stamp | None = None,
+    ) -> Hazards:
+        """Hazards of one frame; depth may be of a slightly earlier one. `stamp` matters with tracks only."""
+        found = detections if tracks is None else tracks.detections
+        bearings, measure = self._bearings(found), _measure(depth, found.size_wh)
+        wanted = [i for i in range(len(found)) if self._is_wanted(found, i, is_sure=tracks is not None)]
+        items = [self._hazard(found, i, bearing=float(bearings[i]), measure=measure) for i in wanted]
+        if tracks is not None and stamp is not None:
+            items = self._approaching(items, tracks.track_id[wanted].tolist(), now_ns=stamp.captured_ns, depth=depth)
         items = [h for h in items if h.distance_m is None or h.distance_m <= self.max_distance_m]
-        return Hazards(tuple(sorted(items, key=self._urgency)), detections.size_wh)
+        return Hazards(tuple(sorted(items, key=self._urgency)), found.size_wh)
 
-    def _is_wanted(self, detections: Detections, i: int) -> bool:
-        if detections.conf[i] < self.min_conf:
+    def _approaching(
+        self, items: Sequence[Hazard], ids: Sequence[int], *, now_ns: int, depth: DepthMap | None
+    ) -> list[Hazard]:
+        """The hazards with their numbers, and with the time that is left until they touch the wearer."""
+        self.approach.forget(now_ns)
+        if depth is not self.last_depth:  # a map that is held tells the same distance again, of a later time
+            self.last_depth = depth
+            for h, track_id in zip(items, ids, strict=True):
+                if h.distance_m is not None:
+                    self.approach.note(track_id, now_ns, distance_m=h.distance_m, bearing_deg=h.bearing_deg)
+        told = []
+        for h, track_id in zip(items, ids, strict=True):
+            ttc_s = self.approach.ttc_s(track_id, now_ns, half_width_m=self.path_half_width_m)
+            priority: Priority = 1 if ttc_s < self.urgent_ttc_s else h.priority
+            told.append(replace(h, track_id=track_id, ttc_s=ttc_s, priority=priority))
+        return told
+
+    def _is_wanted(self, detections: Detections, i: int, *, is_sure: bool) -> bool:
+        if not is_sure and detections.conf[i] < self.min_conf:
             return False
         name = detections.name(i)
         if self.classes is not None and name not in self.classes:

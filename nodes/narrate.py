@@ -210,4 +210,5 @@ def _why(news: News) -> str:
     if first.nearness is not None:
         distance = f"nearness {first.nearness:.2f}"
     measured = f"conf {first.conf:.2f}, {distance}, {first.bearing_deg:+.0f} deg"
-    return f"{news.reason}: {news.count} x {news.name}, {measured}"
+    contact = f", contact in {first.ttc_s:.1f} s" if first.ttc_s < inf else ""
+    return f"{news.reason}: {news.count} x {news.name}, {measured}{contact}"

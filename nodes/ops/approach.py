@@ -1,0 +1,90 @@
+"""When something will touch the wearer, from where it was over the last second. Knows neither pixels nor classes.
+
+Places are as the wearer sees them: metres to the right and ahead, along the ground. They hold the wearer's own motion,
+so what stands is approached as well. A turn of the head looks like a motion to the side; near by it is a small one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import cos, hypot, inf, radians, sin
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+WINDOW_NS, LEAST_NS = 1_000_000_000, 300_000_000
+"""Over how long places are remembered, and over how long they must be known to tell a motion."""
+LEAST_PLACES, MOST_PLACES = 4, 30
+LEAST_SPEED = 0.3
+"""Metres a second: what comes nearer more slowly does not count as coming."""
+SURE = 2.0
+"""By so many times its own uncertainty the speed must differ from none."""
+BODY_M = 0.3
+"""From the middle of the wearer's body to its front."""
+
+
+class Place(NamedTuple):
+    """Where something was."""
+
+    at_ns: int
+    right_m: float
+    ahead_m: float
+
+
+class Approach:
+    """Where the things with a number were lately."""
+
+    def __init__(self) -> None:
+        self.places: dict[int, deque[Place]] = {}
+
+    def note(self, track_id: int, at_ns: int, *, distance_m: float, bearing_deg: float) -> None:
+        """Remember where one of them is."""
+        turn = radians(bearing_deg)
+        kept = self.places.setdefault(track_id, deque(maxlen=MOST_PLACES))
+        kept.append(Place(at_ns, distance_m * sin(turn), distance_m * cos(turn)))
+
+    def forget(self, now_ns: int) -> None:
+        """Leave out what is older than a second."""
+        for track_id, kept in list(self.places.items()):
+            while kept and now_ns - kept[0].at_ns > WINDOW_NS:
+                kept.popleft()
+            if not kept:
+                del self.places[track_id]
+
+    def ttc_s(self, track_id: int, now_ns: int, *, half_width_m: float) -> float:
+        """Seconds until it touches the wearer, if both go on as they do.
+
+        inf where it does not come nearer, passes by farther than `half_width_m`, or nothing is sure.
+        """
+        kept = self.places.get(track_id)
+        if kept is None or len(kept) < LEAST_PLACES or kept[-1].at_ns - kept[0].at_ns < LEAST_NS:
+            return inf
+        times = np.array([(place.at_ns - now_ns) / 1e9 for place in kept])
+        places = np.array([(place.right_m, place.ahead_m) for place in kept])
+        (right, ahead), (to_right, onwards), unsure = _line(times, places)
+        distance, speed = hypot(right, ahead), hypot(to_right, onwards)
+        closing = -(right * to_right + ahead * onwards) / max(distance, 1e-6)
+        if closing < max(LEAST_SPEED, SURE * unsure):
+            return inf
+        nearest_s = closing * distance / speed**2
+        passes_m = abs(right * onwards - ahead * to_right) / speed
+        return inf if passes_m > half_width_m else float(max(0.0, nearest_s - BODY_M / speed))
+
+
+def _line(times: Floats, places: Floats) -> tuple[Floats, Floats, float]:
+    """Place (2,) at time 0, velocity (2,) and its standard error, of places (n, 2) at `times` (n,).
+
+    The median of the slopes between all pairs (Theil and Sen): of four measurements one may be entirely wrong.
+    """
+    first, second = np.triu_indices(len(times), 1)
+    # Between neighbours the noise is all: only pairs that lie a third of the time apart tell a slope.
+    apart = times[second] - times[first] >= (times[-1] - times[0]) / 3
+    first, second = first[apart], second[apart]
+    velocity = np.median((places[second] - places[first]) / (times[second] - times[first])[:, None], axis=0)
+    at_zero = np.median(places - times[:, None] * velocity, axis=0)
+    missed = np.abs(places - at_zero - times[:, None] * velocity)
+    noise = 1.4826 * float(np.median(missed, axis=0).max())
+    return at_zero, velocity, noise / (float(times.std()) * len(times) ** 0.5)
