@@ -98,28 +98,29 @@ class Fuse(Node):
         found = detections if tracks is None else tracks.detections
         bearings, measure = self._bearings(found), _measure(depth, found.size_wh)
         wanted = [i for i in range(len(found)) if self._is_wanted(found, i, is_sure=tracks is not None)]
-        items = [self._hazard(found, i, bearing=float(bearings[i]), measure=measure) for i in wanted]
+        items = [self._hazard(found, i, bearing=float(bearings[i, 1]), measure=measure) for i in wanted]
         if tracks is not None and stamp is not None:
-            items = self._approaching(items, tracks.track_id[wanted].tolist(), now_ns=stamp.captured_ns, depth=depth)
+            if depth is not self.last_depth:  # a map that is held tells the same distance again, of a later time
+                self._note(items, tracks.track_id[wanted], bearings[wanted], now_ns=stamp.captured_ns)
+            self.last_depth = depth
+            ids = tracks.track_id[wanted].tolist()
+            items = [self._followed(h, i, now_ns=stamp.captured_ns) for h, i in zip(items, ids, strict=True)]
         items = [h for h in items if h.distance_m is None or h.distance_m <= self.max_distance_m]
         return Hazards(tuple(sorted(items, key=self._urgency)), found.size_wh)
 
-    def _approaching(
-        self, items: Sequence[Hazard], ids: Sequence[int], *, now_ns: int, depth: DepthMap | None
-    ) -> list[Hazard]:
-        """The hazards with their numbers, and with the time that is left until they touch the wearer."""
+    def _note(
+        self, items: Sequence[Hazard], ids: npt.NDArray[np.int32], bearings: npt.NDArray[np.float64], *, now_ns: int
+    ) -> None:
+        """Remember where each of those that are followed is."""
         self.approach.forget(now_ns)
-        if depth is not self.last_depth:  # a map that is held tells the same distance again, of a later time
-            self.last_depth = depth
-            for h, track_id in zip(items, ids, strict=True):
-                if h.distance_m is not None:
-                    self.approach.note(track_id, now_ns, distance_m=h.distance_m, bearing_deg=h.bearing_deg)
-        told = []
-        for h, track_id in zip(items, ids, strict=True):
-            ttc_s = self.approach.ttc_s(track_id, now_ns, half_width_m=self.path_half_width_m)
-            priority: Priority = 1 if ttc_s < self.urgent_ttc_s else h.priority
-            told.append(replace(h, track_id=track_id, ttc_s=ttc_s, priority=priority))
-        return told
+        for h, track_id, (left, _, right) in zip(items, ids.tolist(), bearings.tolist(), strict=True):
+            if h.distance_m is not None:
+                self.approach.note(track_id, now_ns, distance_m=h.distance_m, edges_deg=(left, right))
+
+    def _followed(self, h: Hazard, track_id: int, *, now_ns: int) -> Hazard:
+        """The hazard with its number, and with the time that is left until it touches the wearer."""
+        ttc_s = self.approach.ttc_s(track_id, now_ns, half_width_m=self.path_half_width_m)
+        return replace(h, track_id=track_id, ttc_s=ttc_s, priority=1 if ttc_s < self.urgent_ttc_s else h.priority)
 
     def _is_wanted(self, detections: Detections, i: int, *, is_sure: bool) -> bool:
         if not is_sure and detections.conf[i] < self.min_conf:
@@ -133,12 +134,17 @@ class Fuse(Node):
         return not is_own_body
 
     def _bearings(self, detections: Detections) -> npt.NDArray[np.float64]:
+        """(n, 3) degrees: of the left edge, the middle and the right edge of each box."""
         camera = detections.camera or Pinhole.from_hfov(detections.size_wh, self.hfov_deg)
-        centres = (detections.xyxy[:, :2] + detections.xyxy[:, 2:]) / 2 - 0.5
-        bearings = bearing_deg(camera.unproject(centres))
+        left, top, right, bottom = detections.xyxy.T
+        places = np.stack(
+            [np.stack([x, (top + bottom) / 2], axis=1) for x in (left, (left + right) / 2, right)], axis=1
+        )
+        places = places.reshape(-1, 2) - 0.5
+        bearings = bearing_deg(camera.unproject(places))
         for i in np.flatnonzero(np.isnan(bearings)):
-            bearings[i] = _nearest_seen_deg(camera, centres[i])
-        return bearings
+            bearings[i] = _nearest_seen_deg(camera, places[i])
+        return bearings.reshape(-1, 3)
 
     def _hazard(self, detections: Detections, i: int, *, bearing: float, measure: Measure) -> Hazard:
         depth_m, nearness = measure(detections.xyxy[i])

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from math import cos, hypot, inf, radians, sin
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Pair: TypeAlias = tuple[float, float] | Floats
 
 WINDOW_NS, LEAST_NS = 1_000_000_000, 300_000_000
 """Over how long places are remembered, and over how long they must be known to tell a motion."""
@@ -27,11 +28,12 @@ BODY_M = 0.3
 
 
 class Place(NamedTuple):
-    """Where something was."""
+    """Where something was: its edges as they are seen, both as far away as its near side."""
 
     at_ns: int
-    right_m: float
-    ahead_m: float
+    left: tuple[float, float]
+    """Metres to the right and ahead."""
+    right: tuple[float, float]
 
 
 class Approach:
@@ -40,11 +42,10 @@ class Approach:
     def __init__(self) -> None:
         self.places: dict[int, deque[Place]] = {}
 
-    def note(self, track_id: int, at_ns: int, *, distance_m: float, bearing_deg: float) -> None:
-        """Remember where one of them is."""
-        turn = radians(bearing_deg)
-        kept = self.places.setdefault(track_id, deque(maxlen=MOST_PLACES))
-        kept.append(Place(at_ns, distance_m * sin(turn), distance_m * cos(turn)))
+    def note(self, track_id: int, at_ns: int, *, distance_m: float, edges_deg: tuple[float, float]) -> None:
+        """Remember where one of them is, by its distance and the bearings of its edges."""
+        left, right = ((distance_m * sin(turn), distance_m * cos(turn)) for turn in map(radians, edges_deg))
+        self.places.setdefault(track_id, deque(maxlen=MOST_PLACES)).append(Place(at_ns, left, right))
 
     def forget(self, now_ns: int) -> None:
         """Leave out what is older than a second."""
@@ -63,21 +64,39 @@ class Approach:
         if kept is None or len(kept) < LEAST_PLACES or kept[-1].at_ns - kept[0].at_ns < LEAST_NS:
             return inf
         times = np.array([(place.at_ns - now_ns) / 1e9 for place in kept])
-        places = np.array([(place.right_m, place.ahead_m) for place in kept])
-        (right, ahead), (to_right, onwards), unsure = _line(times, places)
-        distance, speed = hypot(right, ahead), hypot(to_right, onwards)
-        closing = -(right * to_right + ahead * onwards) / max(distance, 1e-6)
+        edges = np.array([(*place.left, *place.right) for place in kept])
+        place, velocity, unsure = _line(times, edges)
+        middle, onwards = place.reshape(2, 2).mean(axis=0), velocity.reshape(2, 2).mean(axis=0)
+        nearest_s, _ = nearest_pass(middle, onwards)
+        closing = -float(middle @ onwards) / max(hypot(*middle), 1e-6)
         if closing < max(LEAST_SPEED, SURE * unsure):
             return inf
-        nearest_s = closing * distance / speed**2
-        passes_m = abs(right * onwards - ahead * to_right) / speed
-        return inf if passes_m > half_width_m else float(max(0.0, nearest_s - BODY_M / speed))
+        # The edges have motions of their own: what is long and passes by keeps its middle at one bearing for a while,
+        # and so does an edge that the picture cuts off.
+        left_m, right_m = (nearest_pass(place[i : i + 2], velocity[i : i + 2])[1] for i in (0, 2))
+        if left_m > half_width_m or right_m < -half_width_m:
+            return inf
+        return max(0.0, nearest_s - BODY_M / hypot(*onwards))
+
+
+def nearest_pass(place: Pair, velocity: Pair) -> tuple[float, float]:
+    """Seconds until something at `place` (2,) is nearest to the wearer, and how far to the side it is then, in metres.
+
+    To the side: seen along its own way, positive where it has the wearer on its right. Negative seconds where it
+    recedes; what does not move stays as far as it is, forever.
+    """
+    (right, ahead), (to_right, onwards) = place, velocity
+    speed = hypot(to_right, onwards)
+    if speed < 1e-6:
+        return inf, hypot(right, ahead)
+    seconds = -(right * to_right + ahead * onwards) / speed**2
+    return float(seconds), float((ahead * to_right - right * onwards) / speed)
 
 
 def _line(times: Floats, places: Floats) -> tuple[Floats, Floats, float]:
-    """Place (2,) at time 0, velocity (2,) and its standard error, of places (n, 2) at `times` (n,).
+    """Place (k,) at time 0, velocity (k,) and its standard error, of places (n, k) at `times` (n,).
 
-    The median of the slopes between all pairs (Theil and Sen): of four measurements one may be entirely wrong.
+    The median of the slopes between pairs (Theil and Sen): of four measurements one may be entirely wrong.
     """
     first, second = np.triu_indices(len(times), 1)
     # Between neighbours the noise is all: only pairs that lie a third of the time apart tell a slope.

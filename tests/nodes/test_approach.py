@@ -19,14 +19,14 @@ SIZE = (640, 480)
 CAMERA = Pinhole.from_hfov(SIZE, 90)
 
 
-def ttc(place, *, fps=10.0, seconds=1.0, noise=0.0, wrong=None, half_width_m=0.6) -> float:
+def ttc(place, *, fps=10.0, seconds=1.0, noise=0.0, wrong=None, half_width_m=0.6, width_m=0.0) -> float:
     """The time to contact after `seconds` of something at `place(t)`: metres right and ahead, t = 0 at the end."""
     approach, rng = Approach(), np.random.default_rng(2)
     for i, t in enumerate(np.arange(-seconds, 1e-6, 1 / fps)):
         right, ahead = place(t)
         distance = hypot(right, ahead) * (1 + noise * rng.standard_normal()) * (3 if i == wrong else 1)
-        bearing = degrees(atan2(right, ahead))
-        approach.note(7, int((t + 100) * S), distance_m=distance, bearing_deg=bearing)
+        left_deg, right_deg = (degrees(atan2(right + side, ahead)) for side in (-width_m / 2, width_m / 2))
+        approach.note(7, int((t + 100) * S), distance_m=distance, edges_deg=(left_deg, right_deg))
     return approach.ttc_s(7, 100 * S, half_width_m=half_width_m)
 
 
@@ -49,6 +49,17 @@ def test_what_crosses_the_way_just_then_does():
     assert ttc(lambda t: (-3 + 2 * t, 2 - 4 / 3 * t)) == pytest.approx(1.5 - BODY_M / hypot(2, 4 / 3), abs=0.01)
 
 
+def test_what_is_wide_touches_with_its_edge_and_what_is_long_and_parked_does_not():
+    assert ttc(lambda t: (1.0, 6 - 2 * t), width_m=0.2) == inf
+    assert ttc(lambda t: (1.0, 6 - 2 * t), width_m=1.2) < 3
+    # A car along the way: its near side is as far away as ever, its middle stays at one bearing, its end falls back.
+    approach = Approach()
+    for i in range(11):
+        edges = (-62.0, -20.0 - 1.5 * i)
+        approach.note(1, i * S // 10, distance_m=3.5 - 0.08 * i, edges_deg=edges)
+    assert approach.ttc_s(1, S, half_width_m=0.6) == inf
+
+
 def test_noise_of_a_twentieth_tells_the_time_roughly_and_one_wrong_measurement_changes_little():
     assert ttc(lambda t: (0, 5 - 2.5 * t), noise=0.05) == pytest.approx(1.9, rel=0.3)
     assert ttc(lambda t: (0, 5 - 2.5 * t), wrong=4) == pytest.approx(1.9, rel=0.15)
@@ -58,7 +69,7 @@ def test_noise_of_a_twentieth_tells_the_time_roughly_and_one_wrong_measurement_c
 def test_what_is_older_than_a_second_is_forgotten():
     approach = Approach()
     for i in range(30):
-        approach.note(i % 2, i * S // 10, distance_m=3, bearing_deg=0)
+        approach.note(i % 2, i * S // 10, distance_m=3, edges_deg=(-4, 4))
     approach.forget(3 * S)
     assert [len(kept) for kept in approach.places.values()] == [5, 5]
     approach.forget(9 * S)
