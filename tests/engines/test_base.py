@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.base import Placement, Weights
+from engines.base import Placement, Weights, located
 
 SHA = "ab" * 32
 URL = "https://example.org/yolox_nano.onnx"
@@ -117,3 +117,16 @@ def test_the_interface_imports_no_runtime():
     import engines.base
 
     assert "onnxruntime" not in Path(engines.base.__file__).read_text()
+
+
+def test_a_shipped_file_is_found_wherever_the_program_is_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert located("shipped:street_depth.onnx").is_file()
+    assert list(Weights.problems("shipped:street_depth.onnx")) == []
+    (problem,) = Weights.problems("shipped:street_dept.onnx")
+    assert "street_depth.onnx'?" in problem
+
+
+def test_a_path_may_begin_in_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert located("~/m.onnx") == tmp_path / "m.onnx"
