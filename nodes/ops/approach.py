@@ -7,7 +7,7 @@ so what stands is approached as well. A turn of the head looks like a motion to 
 from __future__ import annotations
 
 from collections import deque
-from math import cos, hypot, inf, radians, sin
+from math import atan2, cos, degrees, hypot, inf, radians, sin
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,13 +16,17 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Pair: TypeAlias = tuple[float, float] | Floats
 
-WINDOW_NS, LEAST_NS = 1_000_000_000, 300_000_000
+WINDOW_NS, LEAST_NS = 1_000_000_000, 400_000_000
 """Over how long places are remembered, and over how long they must be known to tell a motion."""
 LEAST_PLACES, MOST_PLACES = 4, 30
 LEAST_SPEED = 0.3
 """Metres a second: what comes nearer more slowly does not count as coming."""
 SURE = 2.0
 """By so many times its own uncertainty the speed must differ from none."""
+STEADY = 0.06
+"""Three of four places must lie as near to a straight way, as a part of the distance: what jumps is not one thing."""
+ASIDE_DEG, FAST = 25.0, 2.0
+"""Beyond this bearing only what comes faster than anybody walks can hit who walks on: the rest is on its way past."""
 BODY_M = 0.3
 """From the middle of the wearer's body to its front."""
 
@@ -65,11 +69,15 @@ class Approach:
             return inf
         times = np.array([(place.at_ns - now_ns) / 1e9 for place in kept])
         edges = np.array([(*place.left, *place.right) for place in kept])
-        place, velocity, unsure = _line(times, edges)
+        place, velocity, error = _line(times, edges)
         middle, onwards = place.reshape(2, 2).mean(axis=0), velocity.reshape(2, 2).mean(axis=0)
         nearest_s, _ = nearest_pass(middle, onwards)
-        closing = -float(middle @ onwards) / max(hypot(*middle), 1e-6)
-        if closing < max(LEAST_SPEED, SURE * unsure):
+        distance = max(hypot(*middle), 1e-6)
+        closing = -float(middle @ onwards) / distance
+        unsure = error / (float(times.std()) * len(times) ** 0.5)
+        if closing < max(LEAST_SPEED, SURE * unsure) or error > STEADY * max(distance, 1.0):
+            return inf
+        if closing < FAST and abs(degrees(atan2(*middle))) > ASIDE_DEG:
             return inf
         # The edges have motions of their own: what is long and passes by keeps its middle at one bearing for a while,
         # and so does an edge that the picture cuts off.
@@ -94,9 +102,9 @@ def nearest_pass(place: Pair, velocity: Pair) -> tuple[float, float]:
 
 
 def _line(times: Floats, places: Floats) -> tuple[Floats, Floats, float]:
-    """Place (k,) at time 0, velocity (k,) and its standard error, of places (n, k) at `times` (n,).
+    """Place (k,) at time 0, velocity (k,) and how far three of four places lie from it, of places (n, k) at `times`.
 
-    The median of the slopes between pairs (Theil and Sen): of four measurements one may be entirely wrong.
+    The velocity is the median of the slopes between pairs (Theil and Sen): of four places one may be entirely wrong.
     """
     first, second = np.triu_indices(len(times), 1)
     # Between neighbours the noise is all: only pairs that lie a third of the time apart tell a slope.
@@ -105,5 +113,4 @@ def _line(times: Floats, places: Floats) -> tuple[Floats, Floats, float]:
     velocity = np.median((places[second] - places[first]) / (times[second] - times[first])[:, None], axis=0)
     at_zero = np.median(places - times[:, None] * velocity, axis=0)
     missed = np.abs(places - at_zero - times[:, None] * velocity)
-    noise = 1.4826 * float(np.median(missed, axis=0).max())
-    return at_zero, velocity, noise / (float(times.std()) * len(times) ** 0.5)
+    return at_zero, velocity, float(np.percentile(missed, 75, axis=0).max())
