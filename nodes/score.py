@@ -23,17 +23,19 @@ NEAR_M, SEEN = 8.0, 0.5
 SAME_IOU, ANY_IOU = 0.5, 0.1
 """Overlap from which a box is that object's, and below which there is nothing at all."""
 SAID_WITHIN_DEG, SAID_WITHIN_S = 12.0, 1.0
-FORESEEN_S, CLOSE_S = 8.0, 2.0
-"""A contact is foreseen from so long before on; it counts, once it was about to happen within so short a time."""
+CLOSE_S, LASTS_S = 2.0, 0.4
+"""A contact counts once it was about to happen within so short a time, and was so for a while: a turn of the head is
+over sooner."""
 
 
 @dataclass(slots=True)
 class _Contact:
-    """An object that the wearer would touch, or pass within reach."""
+    """An object that the wearer was about to touch, or to pass within reach."""
 
     name: str
-    least_s: float
-    """The least time that was left until then."""
+    first_ns: int
+    last_ns: int
+    """Between these it was about to happen."""
     at_ns: int
     """When it would happen, as foreseen last."""
 
@@ -146,11 +148,10 @@ class Score(Node):
             if self.classes is not None and name not in self.classes:
                 continue
             left_s = min(float(truth.ttc_s[k]), self._passing_s(truth, k))
-            if left_s < FORESEEN_S:
-                number = int(truth.track_id[k])
-                before = self.tally.contacts.get(number, _Contact(name, inf, 0))
-                at_ns = now_ns + int(left_s * 1e9)
-                self.tally.contacts[number] = _Contact(name, min(before.least_s, left_s), at_ns)
+            if left_s <= CLOSE_S:
+                new = _Contact(name, now_ns, now_ns, now_ns)
+                contact = self.tally.contacts.setdefault(int(truth.track_id[k]), new)
+                contact.last_ns, contact.at_ns = now_ns, now_ns + int(left_s * 1e9)
 
     def _passing_s(self, truth: Truth, k: int) -> float:
         """Seconds until object `k` passes the wearer within reach; inf: it does not."""
@@ -164,7 +165,7 @@ class Score(Node):
         leads, unsaid = [], []
         for number, contact in sorted(self.tally.contacts.items(), key=lambda item: item[1].at_ns):
             said_ns = self.tally.said_ns.get(number)
-            if contact.least_s > CLOSE_S:
+            if contact.last_ns - contact.first_ns < LASTS_S * 1e9:
                 continue
             if said_ns is not None and said_ns < contact.at_ns:
                 leads.append((contact.at_ns - said_ns) / 1e9)
