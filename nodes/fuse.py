@@ -83,9 +83,7 @@ class Fuse(Node):
                 yield from checks.number_problems(params, key, low=0, high=high)
         yield from checks.number_problems({"hfov_deg": 70, **params}, "hfov_deg", low=1, high=179)
         yield from checks.names_problems(params, "classes")
-        reach = params.get("reach") or {}
-        if not isinstance(reach, Mapping) or not all(checks.is_number(v) and v > 0 for v in reach.values()):
-            yield f"reach: is {reach!r}; expected a number above 0 for each class name, such as {{car: 2}}"
+        yield from checks.numbers_by_name_problems(params, "reach", "{car: 2}")
 
     def process(
         self,

@@ -60,6 +60,7 @@ class Narrate(Node):
         verbosity: "quiet" says what is new and what is urgent; "normal" also what is more or nearer; "detailed" also
             that something is gone.
         classes: What to speak of; null: everything.
+        within_m: Classes that are spoken of only nearer than this, where their distance is known: {kerb: 3}.
         confirm_s: For how long something must be seen, in most frames, before it is spoken of.
         forget_s: For how long it must be gone before it counts as new again: flicker is no news.
         more_s: For how long there must be more of a class before that is news.
@@ -76,6 +77,7 @@ class Narrate(Node):
         direction: Style = "words",
         verbosity: Verbosity = "normal",
         classes: Sequence[str] | None = None,
+        within_m: Mapping[str, float] | None = None,
         confirm_s: float = 0.4,
         forget_s: float = 2.5,
         more_s: float = 1.5,
@@ -86,6 +88,7 @@ class Narrate(Node):
     ) -> None:
         self.language, self.direction, self.spoken = language, direction, SPOKEN[verbosity]
         self.classes = None if classes is None else frozenset(classes)
+        self.within_m = dict(within_m or {})
         self.confirm_ns, self.forget_ns, self.more_ns = (int(s * 1e9) for s in (confirm_s, forget_s, more_s))
         self.cooldown_ns, self.pause_ns = int(cooldown_s * 1e9), int(pause_s * 1e9)
         self.zones_m, self.near = tuple(zones_m), near
@@ -101,6 +104,7 @@ class Narrate(Node):
         yield from checks.word_problems(params, "direction", STYLES)
         yield from checks.word_problems({"verbosity": "normal", **params}, "verbosity", VERBOSITIES)
         yield from checks.names_problems(params, "classes")
+        yield from checks.numbers_by_name_problems(params, "within_m", "{kerb: 3}")
         for key in ("confirm_s", "forget_s", "more_s", "cooldown_s", "pause_s"):
             yield from checks.number_problems(params, key, low=0)
         zones = params.get("zones_m", [])
@@ -117,7 +121,7 @@ class Narrate(Node):
         now_ns = stamp.captured_ns
         groups: dict[str, list[Hazard]] = {}
         for hazard in hazards.items:
-            if self.classes is None or hazard.name in self.classes:
+            if self._matters(hazard):
                 groups.setdefault(hazard.name, []).append(hazard)
         for name in groups:
             self.known.setdefault(name, Presence())
@@ -129,6 +133,11 @@ class Narrate(Node):
         if first.priority > 1 and self.last_said_ns is not None and now_ns - self.last_said_ns < self.pause_ns:
             return None
         return self._say(first, now_ns)
+
+    def _matters(self, h: Hazard) -> bool:
+        if self.classes is not None and h.name not in self.classes:
+            return False
+        return h.distance_m is None or h.distance_m <= self.within_m.get(h.name, inf)
 
     def _news(self, name: str, group: list[Hazard], *, now_ns: int) -> News | None:
         """What is new about a class, if anything."""
@@ -150,6 +159,8 @@ class Narrate(Node):
         is_cool = p.said_ns is None or now_ns - p.said_ns >= self.cooldown_ns
         if level < p.said_level and (is_cool or level == 0):
             return "nearer"
+        if level == 0 and p.is_another(group[0].track_id, now_ns=now_ns):
+            return "new"
         most = self.phrases.most_counted + 1
         more_ns = p.lasts_ns("more", min(count, most) > min(p.said_count, most), now_ns=now_ns)
         return "more" if is_cool and more_ns >= self.more_ns else None
@@ -185,6 +196,7 @@ class Narrate(Node):
     def _say(self, news: News, now_ns: int) -> Utterance:
         p = self.known[news.name]
         p.said_count, p.said_level, p.said_ns = news.count, news.level, now_ns
+        p.said_id = news.group[0].track_id if news.group else None
         self.last_said_ns = now_ns
         p.since_ns.clear()
         max_age_ms = MAX_AGE_MS[news.priority]

@@ -56,6 +56,15 @@ def names_problems(params: Mapping[str, Any], key: str) -> Iterator[str]:
         yield f"{key}: is {_shown(value)}; expected a list of names, such as [person, car], or null"
 
 
+def numbers_by_name_problems(params: Mapping[str, Any], key: str, example: str) -> Iterator[str]:
+    """`key` is null or a mapping of class names to numbers above 0, such as `example`."""
+    value = params.get(key)
+    if value is not None and not (
+        isinstance(value, Mapping) and all(is_number(number) and number > 0 for number in value.values())
+    ):
+        yield f"{key}: is {value!r}; expected a number above 0 for each class name, such as {example}"
+
+
 def unknown_names(key: str, names: Sequence[str], known: Sequence[str]) -> Iterator[str]:
     """Each of `names` is one of `known`."""
     for name in names:

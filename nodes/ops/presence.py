@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from statistics import median_low
 
+ANOTHER_NS = 1_500_000_000
+"""So soon after the words, somebody with another number is taken for the same one, found again."""
 LEAST_FRAMES = 3
 """A class, and how near it is, is believed from so many frames on, of which most say so."""
 
@@ -31,6 +33,8 @@ class Presence:
     """0: nothing was said of those who are there."""
     said_level: int = 0
     said_ns: int | None = None
+    said_id: int | None = None
+    """Number of the one that was spoken of last, where they have numbers."""
     since_ns: dict[str, int] = field(default_factory=dict)
 
     def look(self, glance: Glance, *, confirm_ns: int, forget_ns: int) -> tuple[int, int]:
@@ -52,3 +56,8 @@ class Presence:
             self.since_ns.pop(what, None)
             return -1
         return now_ns - self.since_ns.setdefault(what, now_ns)
+
+    def is_another(self, track_id: int | None, *, now_ns: int) -> bool:
+        """Whether the one with this number is not the one that was spoken of; at first a new number proves nothing."""
+        is_old = self.said_ns is not None and now_ns - self.said_ns > ANOTHER_NS
+        return is_old and track_id is not None and track_id != self.said_id

@@ -13,8 +13,8 @@ from nodes.narrate import Narrate
 FPS = 10
 
 
-def thing(bearing=0.0, distance_m=None, priority=2, name="person", nearness=None) -> Hazard:
-    return Hazard(name, bearing, (0, 0, 1, 1), 0.9, priority, distance_m, nearness)
+def thing(bearing=0.0, distance_m=None, priority=2, name="person", nearness=None, track_id=None) -> Hazard:
+    return Hazard(name, bearing, (0, 0, 1, 1), 0.9, priority, distance_m, nearness, track_id=track_id)
 
 
 def utterances(frames, *, fps=FPS, **options) -> list[tuple[float, Utterance]]:
@@ -128,6 +128,21 @@ def test_an_urgent_one_among_many_is_spoken_of_alone():
     assert said([[thing(0, 1.0, 1), thing(60, 0.9), thing(-60, 4.0)]] * 10) == ["person, one metre, ahead"]
 
 
+def test_another_urgent_one_is_spoken_of_though_the_first_was():
+    first, second = [[thing(0, 1.2, 1, track_id=1)]], [[thing(20, 1.2, 1, track_id=2)]]
+    texts = ["person, one metre, ahead", "person, one metre, right"]
+    assert said(first * 25 + second * 25) == texts
+    assert said(first * 25 + first * 25) == texts[:1]
+    assert said(first * 8 + second * 6 + first * 30) == texts[:1]
+
+
+def test_what_only_matters_near_by_is_left_unsaid_farther_off():
+    kerb = [[thing(0, metres / 10, name="kerb")] for metres in range(80, 18, -1)]
+    ((second, u),) = utterances(kerb, within_m={"kerb": 3.0})
+    assert (u.text, round(second)) == ("kerb, three metres, ahead", 5)
+    assert said([[thing(0, name="kerb")]] * 10, within_m={"kerb": 3.0}) == ["kerb ahead"]
+
+
 def test_relative_depth_says_near_and_never_metres():
     assert said([[thing(0, nearness=0.9)]] * 10) == ["person, near, ahead"]
     assert said([[thing(0, nearness=0.4)]] * 80 + [[thing(0, nearness=0.9)]] * 10) == [
@@ -217,11 +232,13 @@ def test_whatever_is_seen_what_is_not_urgent_keeps_its_pause(frames):
 
 
 def test_mistakes_show_at_once():
-    params = {"language": "fr", "direction": "north", "verbosity": "loud", "pause_s": -1, "zones_m": 3, "near": 2}
+    params = {"language": "fr", "direction": "north", "verbosity": "loud", "pause_s": -1, "zones_m": 3, "near": 2,
+              "within_m": 3}  # fmt: skip
     assert list(Narrate.check(params)) == [
         "language: is 'fr'; there is: en, es",
         "direction: is 'north'; expected one of words, clock, degrees",
         "verbosity: is 'loud'; expected one of quiet, normal, detailed",
+        "within_m: is 3; expected a number above 0 for each class name, such as {kerb: 3}",
         "pause_s: is -1; expected a number, 0 or more",
         "zones_m: is 3; expected distances in metres, such as [1.5, 3, 6]",
         "near: is 2; expected a number, 0 to 1",

@@ -139,3 +139,19 @@ def test_everything_can_be_said(language, name, count, distance_m, bearing, styl
     text = phrases(language).describe(name, count=count, distance_m=distance_m, bearing_deg=bearing, style=style)
     assert name in text
     assert "{" not in text.replace(name, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("pole", ("pole", "two poles", "poste", "dos postes")),
+        ("bench", ("bench", "two benches", "banco", "dos bancos")),
+        ("door", ("door", "two doors", "puerta", "dos puertas")),
+        ("steps", ("steps", "two flights of steps", "escalones", "dos tramos de escalones")),
+        ("branch", ("low branch", "two low branches", "rama baja", "dos ramas bajas")),
+        ("kerb", ("kerb", "two kerbs", "bordillo", "dos bordillos")),
+    ],
+)
+def test_what_stands_in_a_street_has_its_words(name, texts):
+    en, es = phrases("en"), phrases("es")
+    assert (en.name(name), en.counted(2, name), es.name(name), es.counted(2, name)) == texts
