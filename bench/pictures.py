@@ -1,6 +1,6 @@
 """The README's picture and GIF, from the files that a run of the demo left.
 
-    uv run main.py out=runs/demo && uv run python bench/pictures.py runs/demo --at 5.2 --from 2 --seconds 5
+uv run main.py out=runs/demo && uv run python bench/pictures.py runs/demo --at 5.2 --from 2 --seconds 5
 """
 
 from __future__ import annotations

@@ -19,6 +19,10 @@ Points = npt.NDArray[np.float64]
 class Camera(Protocol):
     """Intrinsics of one camera for images of `size_wh` pixels. Immutable."""
 
+    def __hash__(self) -> int:
+        """What is computed for a camera is kept by it."""
+        ...
+
     @property
     def size_wh(self) -> tuple[int, int]:
         """Width and height of the images in pixels."""

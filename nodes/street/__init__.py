@@ -8,8 +8,8 @@ node.
 
 from nodes.street.city import CLASS_NAMES
 from nodes.street.scene import Scene
-from nodes.street.source import Street, Streams
+from nodes.street.source import Streams, Street
 from nodes.street.stage import Stage
 from nodes.street.studio import Shot, Studio
 
-__all__ = ["CLASS_NAMES", "Scene", "Shot", "Stage", "Street", "Streams", "Studio"]
+__all__ = ["CLASS_NAMES", "Scene", "Shot", "Stage", "Streams", "Street", "Studio"]

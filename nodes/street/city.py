@@ -142,7 +142,7 @@ def _houses(rng: np.random.Generator, y: float, surfaces: Surfaces, *, furnished
         for x, side in ((WALL_X - 0.03, -1), (FAR_WALL_X + 0.03, 1)):
             lift = 0.16 * stair if side < 0 else 0.0
             tint = DOOR_COLOURS[rng.integers(len(DOOR_COLOURS))] * 2.2
-            leaf = sheet((x, at - side * 0.5, lift), (0, side * 1.0, 0), (0, 0, 2.1), cells=(1, 2), colour=tint.tolist(),
+            leaf = sheet((x, at - side * 0.5, lift), (0, side * 1.0, 0), (0, 0, 2.1), cells=(1, 2), colour=tint,
                          material=surfaces[f"door {rng.integers(DOORS)}"], normal=(side, 0, 0))  # fmt: skip
             frame = [box((x, at + s * 0.56, 0), (0.14, 0.12, lift + 2.2), colour=(0.8, 0.78, 0.74),
                          material=surfaces["plaster"]) for s in (-1, 1)]  # fmt: skip

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
-Colour = Sequence[float]
+Vector = Sequence[float] | npt.NDArray[Any]
+Colour = Vector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +37,7 @@ class Mesh:
     bones: npt.NDArray[np.int16]
     """(n,) the part of a moving body that a corner belongs to."""
 
-    def moved(self, by: Sequence[float] = (0, 0, 0), *, yaw: float = 0.0, scale: float | Sequence[float] = 1.0) -> Mesh:
+    def moved(self, by: Vector = (0, 0, 0), *, yaw: float = 0.0, scale: float | Vector = 1.0) -> Mesh:
         """Scaled, then turned to the left about the vertical by `yaw` radians, then shifted."""
         c, s = np.cos(yaw), np.sin(yaw)
         turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]], np.float32)
@@ -113,15 +116,15 @@ def _mesh(
 
 
 def sheet(
-    origin: Sequence[float],
-    across: Sequence[float],
-    up: Sequence[float],
+    origin: Vector,
+    across: Vector,
+    up: Vector,
     *,
     cells: tuple[int, int] = (1, 1),
     uv: tuple[float, float, float, float] = (0, 0, 1, 1),
     colour: Colour = (1, 1, 1),
     material: int = 0,
-    normal: Sequence[float] | None = None,
+    normal: Vector | None = None,
 ) -> Mesh:
     """A flat parallelogram of nx * ny cells; it faces `across` x `up`. `uv`: left, bottom, right, top."""
     nx, ny = cells
@@ -137,8 +140,8 @@ def sheet(
 
 
 def box(
-    centre: Sequence[float],
-    size: Sequence[float],
+    centre: Vector,
+    size: Vector,
     *,
     colour: Colour = (1, 1, 1),
     material: int = 0,
@@ -150,7 +153,7 @@ def box(
     left, front = x - w / 2, y - d / 2
     right, back = x + w / 2, y + d / 2
 
-    def side(origin: Sequence[float], across: Sequence[float], up: Sequence[float]) -> Mesh:
+    def side(origin: Vector, across: Vector, up: Vector) -> Mesh:
         reach = (0, 0, float(np.linalg.norm(across)) / tile_m, float(np.linalg.norm(up)) / tile_m)
         return sheet(origin, across, up, uv=reach, colour=colour, material=material)
 
@@ -213,8 +216,8 @@ def tube(
 
 
 def ball(
-    centre: Sequence[float],
-    radii: float | Sequence[float],
+    centre: Vector,
+    radii: float | Vector,
     *,
     cells: tuple[int, int] = (10, 6),
     colour: Colour = (1, 1, 1),
@@ -244,7 +247,7 @@ def profile(
     k = len(line)
     closed = np.concatenate([line, line[:1]])
     strips = []
-    for (y0, z0), (y1, z1) in zip(closed[:-1], closed[1:], strict=True):
+    for (y0, z0), (y1, z1) in pairwise(closed):
         strips.append(sheet((width / 2, y0, z0), (-width, 0, 0), (0, y1 - y0, z1 - z0), colour=colour,
                             material=material, normal=(0, z1 - z0, y0 - y1)))  # fmt: skip
     middle = line.mean(axis=0)

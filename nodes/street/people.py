@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from enum import IntEnum
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -156,5 +157,5 @@ def person(rng: np.random.Generator, surfaces: Surfaces, *, coat: npt.ArrayLike 
         ]  # fmt: skip
     parts.sort(key=lambda part: int(part.bones[0]))
     ends = np.cumsum([0, *(len(part.corners) for part in parts)])
-    slices = tuple(slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True))
+    slices = tuple(slice(int(a), int(b)) for a, b in pairwise(ends))
     return Body(joined(parts), tall, 1.42 * tall, slices)

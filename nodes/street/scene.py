@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
@@ -161,7 +162,7 @@ def _actor_problems(actor: Mapping[str, Any]) -> Iterator[str]:
     if actor.get("kind") not in ACTORS:
         yield f"kind: is {actor.get('kind')!r}{nearest(str(actor.get('kind')), ACTORS)}"
     yield from _path_problems(actor.get("path"))
-    colour = actor.get("colour")
+    colour: Any = actor.get("colour")
     if colour is not None and not (checks.is_list(colour) and len(colour) == 3 and all(map(checks.is_number, colour))):
         yield f"colour: is {colour!r}; expected red, green and blue light, each 0 to 1"
 
@@ -173,7 +174,7 @@ def _thing_problems(entry: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}: there is no such entry{nearest(str(key), known)}"
     if entry.get("kind") not in THINGS:
         yield f"kind: is {entry.get('kind')!r}{nearest(str(entry.get('kind')), THINGS)}"
-    at = entry.get("at")
+    at: Any = entry.get("at")
     if not (checks.is_list(at) and len(at) == 2 and all(map(checks.is_number, at))):
         yield f"at: is {at!r}; expected x and y in metres, such as [0.5, 12]"
     yield from checks.number_problems(entry, "facing_deg", low=-inf)
@@ -187,7 +188,7 @@ def _path_problems(path: Any) -> Iterator[str]:
     )  # fmt: skip
     if not fits:
         yield f"path: is {path!r}; expected places as [seconds, x, y], such as [[0, 0.5, 20], [10, 0.5, 8]]"
-    elif any(later[0] <= earlier[0] for earlier, later in zip(path, path[1:], strict=False)):
+    elif any(later[0] <= earlier[0] for earlier, later in pairwise(path)):
         yield f"path: is {path!r}; expected times that grow"
 
 
@@ -260,15 +261,17 @@ def _passers_by(rng: np.random.Generator, walk: Path3, duration: float, crowd: f
             way = rng.choice([-1, 1]) * 30 * speed
             side = rng.uniform(-14, -12)
             yield Actor("person", ((met - 30, side, y + 8 - way), (met + 30, side, y + 8 + way)), seed)
-    for kind, count, low, high in (("cyclist", 5, 3.5, 6.0), ("car", 7, 6.0, 10.0)):
+    vehicles: tuple[tuple[Literal["cyclist", "car"], int, float, float], ...]
+    vehicles = (("cyclist", 5, 3.5, 6.0), ("car", 7, 6.0, 10.0))
+    for vehicle, count, low, high in vehicles:
         for _ in range(round(count * min(crowd + 0.3, 1.5))):
             met, speed = rng.uniform(0, duration), rng.uniform(low, high)
             _, y = wearer(met)
             lane, way = (-4.9, 1) if rng.random() < 0.5 else (-8.2, -1)
-            if kind == "cyclist":
+            if vehicle == "cyclist":
                 lane += 0.4 * way
             seed = int(rng.integers(1 << 30))
             reach = PITCH_M * 2
             start, end = met - reach / speed, met + reach / speed
             path = ((start, lane, y - way * reach), (end, lane, y + way * reach))
-            yield Actor("cyclist" if kind == "cyclist" else "car", path, seed)
+            yield Actor(vehicle, path, seed)

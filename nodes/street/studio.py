@@ -185,30 +185,13 @@ class Studio:
         def band(i: int) -> None:
             for j in (i, 2 * self.threads - 1 - i):
                 rows = cuts[j : j + 2]
-                fill(
-                    rows,
-                    self.ray_u,
-                    self.ray_v,
-                    self.tiles,
-                    self.seen,
-                    edges,
-                    spans,
-                    triangles.faces,
-                    flags,
-                    triangles.objects,
-                    textures,
-                    moment.attributes,
-                    s.texels,
-                    s.table,
-                    self.inverse_z,
-                    self.ids,
-                    self.touched,
-                    counts[i],
-                )
+                fill(rows, self.ray_u, self.ray_v, self.tiles, self.seen, edges, spans, triangles.faces, flags,
+                     triangles.objects, textures, moment.attributes, s.texels, s.table, self.inverse_z, self.ids,
+                     self.touched, counts[i])  # fmt: skip
                 shade(rows, self.ray_u, self.ray_v, self.shortening, self.seen, edges, triangles.faces,
-                      moment.attributes, triangles.materials, s.kinds, s.texels, s.table, self.linear, self.inverse_z, self.ids, light.sky,
-                      pose, stage.sun, stage.still_sun, moment.moving_sun, moment.moving_at, moment.ground, lamps,
-                      scene, self.vignette, self.tones, self.raw)  # fmt: skip
+                      moment.attributes, triangles.materials, s.kinds, s.texels, s.table, self.linear, self.inverse_z,
+                      self.ids, light.sky, pose, stage.sun, stage.still_sun, moment.moving_sun, moment.moving_at,
+                      moment.ground, lamps, scene, self.vignette, self.tones, self.raw)  # fmt: skip
 
         self._each(band, range(self.threads))
         total: npt.NDArray[np.int32] = counts.sum(axis=0, dtype=np.int32)

@@ -245,7 +245,7 @@ def ground_floor(rng: Rng) -> Image:
     """The ground floor of a house, 8 m wide and 4 m high, without its door; row 0 is the bottom."""
     height, width = 512, 1024
     small = wall(rng, bricks=bool(rng.random() < 0.35), shape=(height // 2, width // 2))
-    rgb = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    rgb = np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
     rgb += (noise(rng, (height, width), 2, octaves=1) * 3)[..., None]
     glass = np.zeros((height, width), np.float32)
     if rng.random() < 0.55:  # a shop
@@ -304,7 +304,7 @@ def door(rng: Rng) -> Image:
 
 
 def sky(rng: Rng, *, sun: Sequence[float], night: float, cover: float) -> npt.NDArray[np.float32]:
-    """Light of the sky (n, n, 3), linear: half an octahedron, laid flat, its top in the middle. `cover`: clouds 0..1."""
+    """Light of the sky (n, n, 3), linear: half an octahedron, laid flat, its top in the middle. `cover`: of clouds."""
     side = 512
     at = (np.arange(side) + 0.5) / side * 2 - 1
     p, q = np.meshgrid(at, at)
@@ -343,5 +343,6 @@ def pack(images: Sequence[Image]) -> tuple[Image, npt.NDArray[np.int32]]:
             parts.append(level_image.reshape(-1, 4))
             start += height * width
             if min(height, width) > 1:
-                level_image = cv2.resize(level_image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+                smaller = cv2.resize(level_image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+                level_image = np.asarray(smaller, np.uint8)
     return np.concatenate(parts), table

@@ -27,7 +27,8 @@ def _ring(
     c, s = np.cos(angle), np.sin(angle)
     x = half * np.sign(c) * np.abs(c) ** square
     z = (low + high) / 2 + (high - low) / 2 * np.sign(s) * np.abs(s) ** square
-    return np.column_stack([x, np.full(count, y), z]).tolist()
+    ring: list[list[float]] = np.column_stack([x, np.full(count, y), z]).tolist()
+    return ring
 
 
 def _wheel(x: float, y: float, surfaces: Surfaces, *, radius: float = 0.31, width: float = 0.2) -> Mesh:
@@ -138,8 +139,8 @@ def bicycle(rng: np.random.Generator, surfaces: Surfaces) -> Mesh:
             ends = [np.array([0, y, 0.34]) - reach, np.array([0, y, 0.34]) + reach]
             parts.append(tube(ends, [0.005] * 2, sides=3, colour=(0.4, 0.4, 0.4), material=metal))
     saddle, pedal, steer = (0, -0.22, 0.86), (0, -0.06, 0.32), (0, 0.36, 0.84)
-    for a, b in ((saddle, pedal), (pedal, steer), (saddle, steer), (pedal, (0, -0.52, 0.34)), (saddle, (0, -0.52, 0.34)),
-                 (steer, (0, 0.52, 0.34))):  # fmt: skip
+    rear, fore = (0, -0.52, 0.34), (0, 0.52, 0.34)
+    for a, b in ((saddle, pedal), (pedal, steer), (saddle, steer), (pedal, rear), (saddle, rear), (steer, fore)):
         parts.append(tube([a, b], [0.02, 0.02], sides=6, colour=shade, material=surfaces["paint"]))
     parts.append(tube([saddle, (0, -0.24, 0.95)], [0.015] * 2, sides=5, colour=(0.3, 0.3, 0.3), material=metal))
     parts.append(ball((0, -0.25, 0.97), (0.07, 0.13, 0.03), cells=(8, 5), colour=(0.02, 0.02, 0.02)))
@@ -203,8 +204,9 @@ def bench(surfaces: Surfaces) -> Mesh:
         parts.append(box((0, -0.25 - 0.03 * i, 0.54 + 0.14 * i), (1.7, 0.03, 0.1), colour=wood,
                          material=surfaces["planks"], open_bottom=False))  # fmt: skip
     for x in (-0.7, 0.7):
-        for line in ([(x, -0.2, 0), (x, -0.2, 0.45), (x, -0.32, 0.92)], [(x, 0.24, 0), (x, 0.24, 0.42)],
-                     [(x, -0.2, 0.41), (x, 0.26, 0.41)], [(x, -0.22, 0.62), (x, 0.24, 0.62), (x, 0.24, 0.42)]):  # fmt: skip
+        back, leg = [(x, -0.2, 0), (x, -0.2, 0.45), (x, -0.32, 0.92)], [(x, 0.24, 0), (x, 0.24, 0.42)]
+        rail, rest = [(x, -0.2, 0.41), (x, 0.26, 0.41)], [(x, -0.22, 0.62), (x, 0.24, 0.62), (x, 0.24, 0.42)]
+        for line in (back, leg, rail, rest):
             parts.append(tube(line, [0.022] * len(line), sides=6, colour=iron, material=surfaces["metal"]))
     return joined(parts)
 
@@ -303,8 +305,8 @@ def awning(rng: np.random.Generator, *, width: float, material: int) -> Mesh:
     parts, count = [], int(width / 0.3)
     for i in range(count):
         y, colour = -width / 2 + i * width / count, tone if i % 2 else np.array([0.8, 0.78, 0.72])
-        parts.append(sheet((0, y + width / count, 2.95), (0, -width / count, 0), (-1.0, 0, -0.5), colour=colour.tolist(),
+        parts.append(sheet((0, y + width / count, 2.95), (0, -width / count, 0), (-1.0, 0, -0.5), colour=colour,
                            material=material))  # fmt: skip
-        parts.append(sheet((-1.0, y + width / count, 2.27), (0, -width / count, 0), (0, 0, 0.18), colour=colour.tolist(),
+        parts.append(sheet((-1.0, y + width / count, 2.27), (0, -width / count, 0), (0, 0, 0.18), colour=colour,
                            material=material))  # fmt: skip
     return joined(parts)

@@ -26,7 +26,7 @@ class Track:
     """A path as a function of time. Before its first and after its last place it stands."""
 
     def __init__(self, path: Path3) -> None:
-        self.times, self.xs, self.ys = (list(part) for part in zip(*path, strict=True))
+        self.times, self.xs, self.ys = ([float(place[i]) for place in path] for i in range(3))
         steps = (hypot(b[1] - a[1], b[2] - a[2]) for a, b in pairwise(path))
         self.lengths = list(accumulate(steps, initial=0.0))
 
@@ -36,7 +36,7 @@ class Track:
         if i == 0 or i == len(self.times):
             return values[max(i - 1, 0)]
         share = (t - self.times[i - 1]) / (self.times[i] - self.times[i - 1])
-        return values[i - 1] + share * (values[i] - values[i - 1])
+        return float(values[i - 1] + share * (values[i] - values[i - 1]))
 
     def place(self, t: float) -> npt.NDArray[np.float64]:
         """(2,) metres."""

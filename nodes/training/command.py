@@ -93,10 +93,8 @@ class Train:
         return float(figures["mAP50-95"])
 
     def _check(self) -> None:
-        mistakes = []
-        for name in self.what:
-            if name not in NETWORKS:
-                mistakes.append(f"command.what: there is no network {name!r}{nearest(name, NETWORKS)}")
+        unknown = [name for name in self.what if name not in NETWORKS]
+        mistakes = [f"command.what: there is no network {name!r}{nearest(name, NETWORKS)}" for name in unknown]
         if self.schedule not in self.schedules:
             mistakes.append(f"command.schedule: is {self.schedule!r}{nearest(self.schedule, self.schedules)}")
         if self.device not in ("auto", "cpu", "cuda"):

@@ -142,7 +142,7 @@ def _mean(precision: npt.NDArray[np.float64]) -> float:
 
 
 class _Maps:
-    """Depth maps against the depth of each pixel, nearer than `FAR_M`, and distances of objects nearer than `NEAR_M`."""
+    """Depth maps against the depth of each pixel up to `FAR_M`, and distances of objects nearer than `NEAR_M`."""
 
     def __init__(self) -> None:
         self.frames: list[tuple[str, float, float, float]] = []
