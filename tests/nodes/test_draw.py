@@ -66,7 +66,9 @@ def test_letters_are_a_part_of_the_height_but_never_too_small():
 def test_classes_keep_their_colours_which_are_never_that_of_urgency():
     assert draw.colour_of("person") == (86, 180, 233)
     assert len({draw.colour_of(name) for name in ("person", "bicycle", "car", "bus", "truck", "dog")}) == 6
-    assert draw.URGENT not in draw.PALETTE
+    street = ("person", "bicycle", "car", "pole", "bench", "door", "steps", "branch", "kerb", "tree")
+    assert len({draw.colour_of(name) for name in street}) == 10
+    assert draw.URGENT not in (*draw.PALETTE, *draw.COLOURS.values())
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 700), st.integers(1, 700))
