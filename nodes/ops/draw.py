@@ -130,13 +130,27 @@ def ground_plate(picture: Picture, rect: Rect, colour: Colour, opacity: float) -
 
 
 def subtitle(picture: Picture, text: str, *, urgent: bool = False) -> None:
-    """What is said, in the middle of the lower edge, on as many lines as it takes."""
+    """What is said, in the middle of the lower edge: in one line if it can be, else on as many as it takes."""
     px = letter_px(picture, 30)
-    lines = wrapped(text, px, picture.shape[1] - 2 * px)
+    smaller = max(8, round(0.8 * px))
+    if plate_size(text, px)[0] > picture.shape[1] - 2 * px >= plate_size(text, smaller)[0]:
+        px = smaller
+    lines = balanced(text, px, picture.shape[1] - 2 * px)
     top = picture.shape[0] - px - round(2.2 * px) * len(lines)
     for i, line in enumerate(lines):
         at = (picture.shape[1] - plate_size(line, px)[0]) // 2, top + round(2.2 * px) * i
         plate(picture, line, at, px=px, ground=URGENT if urgent else DARK, opacity=0.85)
+
+
+def balanced(text: str, px: int, width: int) -> list[str]:
+    """`text` in as few lines as `wrapped` needs, all about as long as each other."""
+    lines = wrapped(text, px, width)
+    for narrower in range(width, width // 2, -max(1, width // 40)):
+        tried = wrapped(text, px, narrower)
+        if len(tried) > len(lines):
+            break
+        lines = tried
+    return lines
 
 
 def wrapped(text: str, px: int, width: int) -> list[str]:

@@ -54,6 +54,15 @@ def test_long_words_are_broken_into_lines_that_fit():
     assert all(draw.plate_size(line, 10)[0] <= 200 for line in lines)
 
 
+def test_lines_are_about_as_long_as_each_other():
+    text = "three people, nearest one and a half metres, left"
+    width = draw.plate_size(text, 10)[0] - 5
+    assert draw.wrapped(text, 10, width)[-1] == "left"
+    lines = draw.balanced(text, 10, width)
+    assert (len(lines), " ".join(lines)) == (2, text)
+    assert len(lines[1]) > 15
+
+
 def test_a_font_without_accents_shows_the_plain_letters():
     assert draw.ascii_only("persona, a dos metros, está aquí ñ") == "persona, a dos metros, esta aqui n"
 
