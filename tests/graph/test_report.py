@@ -2,7 +2,7 @@
 
 from graph import Node, report
 from graph.commands.run import _closing_lines
-from tests.graph.helpers import run, toy
+from tests.graph.helpers import drops, run, toy
 from tests.graph.toys import Number
 
 
@@ -25,3 +25,9 @@ def test_what_a_node_has_counted_closes_the_summary():
     summary = report.summary(runtime, result, seconds=1.0, out=None, command=[])
     assert summary["facts"]["count"] == {"figures": {"seen": "5", "in all": "5"}}
     assert "  count: seen 5, in all 5" in _closing_lines(summary).splitlines()
+
+
+def test_what_all_outputs_of_a_device_miss_is_lost_once():
+    node = {"_target_": "tests.graph.test_report.Counts", "inputs": {"x": "src.left"}}
+    _, runtime = run(src=toy("Lossy", n=8, lost=[3, 4, 6]), count=node)
+    assert drops(runtime)["source_gap"] == 3
