@@ -96,9 +96,10 @@ class View(Node):
         pixels = image.pixels if image.colour == "rgb" else cv2.cvtColor(image.pixels, cv2.COLOR_GRAY2RGB)
         picture = fit.picture(pixels, outer_wh)
         marks = _marks(detections, hazards, fit)
-        draw.boxes(picture, marks)
-        px = draw.letter_px(picture, 60)
-        draw.plate(picture, _header(stamp), (px // 2, px // 2), px=px, opacity=0.6)
+        header, px = _header(stamp), draw.letter_px(picture, 60)
+        corner = px // 2, px // 2
+        draw.boxes(picture, marks, keep_free=[(*corner, *draw.plate_size(header, px))])
+        draw.plate(picture, header, corner, px=px, opacity=0.6)
         self._draw_words(picture, utterance, stamp)
         drawn = Drawn(picture, marks, depth, stamp)
         if self.is_settled:

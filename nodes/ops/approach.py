@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-WINDOW_NS, LEAST_NS = 1_000_000_000, 400_000_000
+WINDOW_NS, LEAST_NS = 1_000_000_000, 600_000_000
 """Over how long places are remembered, and over how long they must be known to tell a motion."""
 LEAST_PLACES, MOST_PLACES = 4, 30
 LEAST_SPEED = 0.3

@@ -58,11 +58,14 @@ def colour_of(name: str) -> Colour:
     return COLOURS.get(name) or PALETTE[sum(name.encode()) % len(PALETTE)]
 
 
-def boxes(picture: Picture, marks: Sequence[Mark]) -> None:
-    """All boxes, then as many labels as find room beside each other; the first marks come first, the urgent always."""
+def boxes(picture: Picture, marks: Sequence[Mark], *, keep_free: Sequence[Rect] = ()) -> None:
+    """All boxes, then as many labels as find room beside each other; the first marks come first, the urgent always.
+
+    No label goes where the picture is to be kept free, if it can go elsewhere.
+    """
     for mark in reversed(marks):
         _outline(picture, mark)
-    taken: list[Rect] = []
+    taken = list(keep_free)
     for mark in marks:
         size = plate_size(mark.label, letter_px(picture, 55))
         places = [_inside(picture, (*at, *size)) for at in _places(mark, size)]

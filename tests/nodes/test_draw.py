@@ -34,6 +34,13 @@ def test_labels_do_not_cover_each_other_but_the_urgent_ones_are_always_there():
     assert (urgent[:20] != 60).any()
 
 
+def test_labels_leave_free_what_is_to_be_kept_free():
+    picture = blank()
+    draw.boxes(picture, [mark(0, 20, 60, 200)], keep_free=[(0, 0, 200, 20)])
+    assert (picture[:16] == 60).all()
+    assert (picture[203:220, :60] != 60).any()
+
+
 @given(coordinate, coordinate, coordinate, coordinate)
 def test_any_box_can_be_drawn(x1, y1, x2, y2):
     draw.boxes(blank(), [mark(x1, y1, x2, y2, urgent=True)])
