@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from threading import Event
 from typing import Any
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -62,13 +63,13 @@ class Reel:
         """Frame `number`. ValueError where its file is damaged."""
         path = self._path(number)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 parts = {name: file[name] for name in file.files}
             bgr = cv2.imdecode(parts["picture"], cv2.IMREAD_COLOR)
             if bgr is None:
                 raise ValueError("its picture cannot be read")
             return _shot(parts, np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), camera)
-        except (OSError, KeyError, ValueError) as e:
+        except (OSError, EOFError, KeyError, ValueError, BadZipFile) as e:
             raise ValueError(f"{path}: is damaged ({e}); remove it, it is drawn again") from None
 
     def _path(self, number: int) -> Path:

@@ -201,7 +201,9 @@ class Street(Node):
     def _imu(self, t: float, captured_ns: int) -> Imu:
         """The samples since the frame before."""
         assert self.imu_hz is not None
-        first, last = int(np.floor((t - 1 / self.fps) * self.imu_hz)) + 1, int(np.floor(t * self.imu_hz))
+        # A hair more, so that a sample at the very time of a frame belongs to it, whatever the last digit says.
+        first, last = (int(np.floor(s * self.imu_hz + 1e-6)) for s in (t - 1 / self.fps, t))
+        first += 1
         times = np.arange(max(first, 0), last + 1) / self.imu_hz
         wearer = self.stage.wearer
         accel = np.array([wearer.felt(s) for s in times], np.float32).reshape(-1, 3)
