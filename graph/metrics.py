@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from graph.errors import ServerError
+from graph.node import FIGURES
 from graph.tally import EdgeReading, NodeReading
 
 
@@ -82,7 +83,8 @@ def _facts(nodes: Sequence[NodeReading]) -> Iterator[Metric]:
     topics: dict[str, list[tuple[str, Mapping[str, str]]]] = {}
     for n in nodes:
         for topic, facts in n.facts.items():
-            topics.setdefault(topic, []).append((n.name, facts))
+            if topic != FIGURES:  # words for people, whose names are no labels
+                topics.setdefault(topic, []).append((n.name, facts))
     for topic, entries in topics.items():
         labels = sorted({label for _, facts in entries for label in facts})
         family = GaugeMetricFamily(

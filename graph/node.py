@@ -17,6 +17,10 @@ A key that one side does not mention is not compared.
 """
 
 
+FIGURES = "figures"
+"""The topic of `Node.facts` that closes the summary."""
+
+
 class EndOfStream(Exception):
     """Raised by a source when there is nothing more to read."""
 

@@ -60,25 +60,27 @@ class SourceStep(Step):
         else:
             self.tally.at_door += 1
         if self._sole:
-            self._emit("", out, now_ns, ticket, may_enter=may_enter)
+            self.tally.gaps += self._emit("", out, now_ns, ticket, may_enter=may_enter)
             return
+        gaps = 0  # what several outputs of one device miss at once is lost once
         for name in self._types:
             captured = getattr(out, name)
             if captured is not None:
-                self._emit(name, captured, now_ns, ticket, may_enter=may_enter)
+                gaps = max(gaps, self._emit(name, captured, now_ns, ticket, may_enter=may_enter))
+        self.tally.gaps += gaps
 
-    def _emit(self, name: str, captured: Any, now_ns: int, ticket: Ticket | None, *, may_enter: bool) -> None:
-        """Number and stamp a capture, and send it on if it may enter."""
+    def _emit(self, name: str, captured: Any, now_ns: int, ticket: Ticket | None, *, may_enter: bool) -> int:
+        """Number and stamp a capture, and send it on if it may enter; how many are missing before it."""
         if type(captured) is not Captured or not isinstance(captured.message, self._types[name]):
             raise self.wrong(getattr(captured, "message", captured), self._types[name], None)
         message, captured_ns, seq = captured
         expected = self._next_seq[name]
         if seq is None:
             seq = expected
-        elif seq > expected and expected:
-            self.tally.gaps += seq - expected
+        missing = seq - expected if seq > expected and expected else 0
         self._next_seq[name] = seq + 1
         if may_enter:
             stamp = Stamp(self._origins[name], seq, captured_ns, captured_ns - now_ns if self._lossless else 0)
             for give in self.targets[name]:
                 give(stamp, message, now_ns, ticket)
+        return missing

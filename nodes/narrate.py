@@ -147,6 +147,7 @@ class Narrate(Node):
         if not group:
             return self._gone(name, now_ns)
         p.last_seen_ns = now_ns
+        level = max(level, 0 if group[0].priority == 1 else 1)  # an alarm names the one that is urgent now
         reason = self._reason(p, group, count=count, level=level, now_ns=now_ns) if count else None
         # Urgent is what most of the last frames call urgent: one wrong measurement raises no alarm.
         priority: Priority = 1 if level == 0 else 2 if group[0].priority < 3 else 3

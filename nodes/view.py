@@ -19,6 +19,7 @@ from nodes.ops.movie import Movie, rate_of
 SUBTITLE_NS = 2_500_000_000
 SETTLED_BY = 12
 LATEST_DEPTH = 30
+LONGEST_TTC_S = 5.0
 
 
 class Drawn(NamedTuple):
@@ -95,9 +96,10 @@ class View(Node):
         pixels = image.pixels if image.colour == "rgb" else cv2.cvtColor(image.pixels, cv2.COLOR_GRAY2RGB)
         picture = fit.picture(pixels, outer_wh)
         marks = _marks(detections, hazards, fit)
-        draw.boxes(picture, marks)
-        px = draw.letter_px(picture, 60)
-        draw.plate(picture, _header(stamp), (px // 2, px // 2), px=px, opacity=0.6)
+        header, px = _header(stamp), draw.letter_px(picture, 60)
+        corner = px // 2, px // 2
+        draw.boxes(picture, marks, keep_free=[(*corner, *draw.plate_size(header, px))])
+        draw.plate(picture, header, corner, px=px, opacity=0.6)
         self._draw_words(picture, utterance, stamp)
         drawn = Drawn(picture, marks, depth, stamp)
         if self.is_settled:
@@ -194,5 +196,7 @@ def _detection_mark(detections: Detections, i: int, box: npt.NDArray[np.float64]
 def _hazard_mark(hazard: Hazard, box: npt.NDArray[np.float64]) -> draw.Mark:
     what = f"{hazard.conf:.2f}" if hazard.distance_m is None else f"{hazard.distance_m:.1f} m"
     urgent = hazard.priority == 1
+    if urgent and hazard.ttc_s < LONGEST_TTC_S:
+        what += f", {hazard.ttc_s:.1f} s"
     colour = draw.URGENT if urgent else draw.colour_of(hazard.name)
     return draw.Mark(box, f"{hazard.name} {what}", colour, is_urgent=urgent)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from graph import report
 from graph.errors import CauceError, ConfigError
 from graph.metrics import Server
+from graph.node import FIGURES
 from graph.runtime import Result, Runtime
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _closing_lines(summary: Mapping[str, Any]) -> str:
     for name, m in summary["models"].items():
         lines.append(f"  {name}: {m.get('name')} on {m.get('device')}, {m.get('provider')}, {m.get('precision')}")
     for name, facts in summary["facts"].items():
-        if figures := facts.get("figures"):
+        if figures := facts.get(FIGURES):
             lines.append(f"  {name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()))
     for edge, causes in summary["drops"].items():
         lines.append(f"  dropped on {edge}: " + ", ".join(f"{n} {cause}" for cause, n in causes.items()))

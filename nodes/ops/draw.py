@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -24,6 +24,16 @@ PALETTE: tuple[Colour, ...] = (
     (230, 159, 0),
     (64, 132, 214),
 )
+COLOURS: Mapping[str, Colour] = {
+    "pole": (204, 121, 167),
+    "bench": (176, 140, 240),
+    "door": (150, 160, 172),
+    "steps": (240, 228, 66),
+    "branch": (150, 214, 60),
+    "kerb": (120, 235, 220),
+    "tree": (0, 158, 115),
+}
+"""What stands in a street, told apart from each other, and from persons, bicycles and cars as the palette has them."""
 URGENT: Colour = (238, 92, 20)
 INK: Colour = (255, 255, 255)
 DARK: Colour = (16, 20, 26)
@@ -45,14 +55,17 @@ class Mark:
 
 def colour_of(name: str) -> Colour:
     """The colour of a class: the same in every run."""
-    return PALETTE[sum(name.encode()) % len(PALETTE)]
+    return COLOURS.get(name) or PALETTE[sum(name.encode()) % len(PALETTE)]
 
 
-def boxes(picture: Picture, marks: Sequence[Mark]) -> None:
-    """All boxes, then as many labels as find room beside each other; the first marks come first, the urgent always."""
+def boxes(picture: Picture, marks: Sequence[Mark], *, keep_free: Sequence[Rect] = ()) -> None:
+    """All boxes, then as many labels as find room beside each other; the first marks come first, the urgent always.
+
+    No label goes where the picture is to be kept free, if it can go elsewhere.
+    """
     for mark in reversed(marks):
         _outline(picture, mark)
-    taken: list[Rect] = []
+    taken = list(keep_free)
     for mark in marks:
         size = plate_size(mark.label, letter_px(picture, 55))
         places = [_inside(picture, (*at, *size)) for at in _places(mark, size)]
@@ -120,13 +133,27 @@ def ground_plate(picture: Picture, rect: Rect, colour: Colour, opacity: float) -
 
 
 def subtitle(picture: Picture, text: str, *, urgent: bool = False) -> None:
-    """What is said, in the middle of the lower edge, on as many lines as it takes."""
+    """What is said, in the middle of the lower edge: in one line if it can be, else on as many as it takes."""
     px = letter_px(picture, 30)
-    lines = wrapped(text, px, picture.shape[1] - 2 * px)
+    smaller = max(8, round(0.8 * px))
+    if plate_size(text, px)[0] > picture.shape[1] - 2 * px >= plate_size(text, smaller)[0]:
+        px = smaller
+    lines = balanced(text, px, picture.shape[1] - 2 * px)
     top = picture.shape[0] - px - round(2.2 * px) * len(lines)
     for i, line in enumerate(lines):
         at = (picture.shape[1] - plate_size(line, px)[0]) // 2, top + round(2.2 * px) * i
         plate(picture, line, at, px=px, ground=URGENT if urgent else DARK, opacity=0.85)
+
+
+def balanced(text: str, px: int, width: int) -> list[str]:
+    """`text` in as few lines as `wrapped` needs, all about as long as each other."""
+    lines = wrapped(text, px, width)
+    for narrower in range(width, width // 2, -max(1, width // 40)):
+        tried = wrapped(text, px, narrower)
+        if len(tried) > len(lines):
+            break
+        lines = tried
+    return lines
 
 
 def wrapped(text: str, px: int, width: int) -> list[str]:

@@ -30,7 +30,10 @@ def depth_picture(values: Values, size_wh: tuple[int, int], *, metres: bool) -> 
     near[~known] = near[known].mean() if known.any() else 0  # what the edge of the known is blended with
     picture = _coloured(cv2.resize(near, size_wh, interpolation=cv2.INTER_LINEAR))
     if not known.all():
-        picture[cv2.resize(known.astype(np.uint8), size_wh, interpolation=cv2.INTER_NEAREST) == 0] = 0
+        # A soft edge: the map is coarser than the picture, and its steps would draw the eye.
+        seen = cv2.resize(known.astype(np.float32), size_wh, interpolation=cv2.INTER_LINEAR)
+        seen = np.clip(2 * np.asarray(seen, np.float32) - 0.5, 0, 1)
+        picture = (picture * seen[..., None]).astype(np.uint8)
     _legend(picture, (f"{low:g}", f"{high:g} m") if metres else ("near", "far"))
     return picture
 

@@ -25,7 +25,7 @@ class Modelled(Node):
 
     def facts(self):
         keys = ("name", "backend", "requested_device", "device", "provider", "precision", "reason", "fallback")
-        return {"model": {k: k.upper() for k in keys}}
+        return {"model": {k: k.upper() for k in keys}, "figures": {"words, and a space": "1 of 2"}}
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import NamedTuple, TextIO
 
 from graph import Captured, EndOfStream, Node, Stamp
@@ -54,6 +55,19 @@ class Stereo(Node):
         t = int(i * 10e6)
         right = Captured(Number(100 + i), t + int(self.skew_ms * 1e6)) if i % 2 == 0 else None
         return Pair(Captured(Number(i), t), right)
+
+
+class Lossy(Node):
+    """Two outputs of one device, which both miss the captures `lost`."""
+
+    def __init__(self, n: int = 6, *, lost: Sequence[int] = ()) -> None:
+        self.left = [i for i in range(n) if i not in lost]
+
+    def process(self) -> Pair:
+        if not self.left:
+            raise EndOfStream
+        i = self.left.pop(0)
+        return Pair(Captured(Number(i), i * 10**7, i), Captured(Number(i), i * 10**7, i))
 
 
 class Add(Node):

@@ -34,6 +34,13 @@ def test_labels_do_not_cover_each_other_but_the_urgent_ones_are_always_there():
     assert (urgent[:20] != 60).any()
 
 
+def test_labels_leave_free_what_is_to_be_kept_free():
+    picture = blank()
+    draw.boxes(picture, [mark(0, 20, 60, 200)], keep_free=[(0, 0, 200, 20)])
+    assert (picture[:16] == 60).all()
+    assert (picture[203:220, :60] != 60).any()
+
+
 @given(coordinate, coordinate, coordinate, coordinate)
 def test_any_box_can_be_drawn(x1, y1, x2, y2):
     draw.boxes(blank(), [mark(x1, y1, x2, y2, urgent=True)])
@@ -54,6 +61,15 @@ def test_long_words_are_broken_into_lines_that_fit():
     assert all(draw.plate_size(line, 10)[0] <= 200 for line in lines)
 
 
+def test_lines_are_about_as_long_as_each_other():
+    text = "three people, nearest one and a half metres, left"
+    width = draw.plate_size(text, 10)[0] - 5
+    assert draw.wrapped(text, 10, width)[-1] == "left"
+    lines = draw.balanced(text, 10, width)
+    assert (len(lines), " ".join(lines)) == (2, text)
+    assert len(lines[1]) > 15
+
+
 def test_a_font_without_accents_shows_the_plain_letters():
     assert draw.ascii_only("persona, a dos metros, está aquí ñ") == "persona, a dos metros, esta aqui n"
 
@@ -66,7 +82,9 @@ def test_letters_are_a_part_of_the_height_but_never_too_small():
 def test_classes_keep_their_colours_which_are_never_that_of_urgency():
     assert draw.colour_of("person") == (86, 180, 233)
     assert len({draw.colour_of(name) for name in ("person", "bicycle", "car", "bus", "truck", "dog")}) == 6
-    assert draw.URGENT not in draw.PALETTE
+    street = ("person", "bicycle", "car", "pole", "bench", "door", "steps", "branch", "kerb", "tree")
+    assert len({draw.colour_of(name) for name in street}) == 10
+    assert draw.URGENT not in (*draw.PALETTE, *draw.COLOURS.values())
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 700), st.integers(1, 700))

@@ -136,6 +136,11 @@ def test_another_urgent_one_is_spoken_of_though_the_first_was():
     assert said(first * 8 + second * 6 + first * 30) == texts[:1]
 
 
+def test_an_alarm_never_names_one_who_is_not_urgent():
+    gone = [[thing(0, 1.2, 1, track_id=1)]] * 25 + [[thing(-20, 7.0, 3, track_id=2)]] * 25
+    assert said(gone) == ["person, one metre, ahead"]
+
+
 def test_what_only_matters_near_by_is_left_unsaid_farther_off():
     kerb = [[thing(0, metres / 10, name="kerb")] for metres in range(80, 18, -1)]
     ((second, u),) = utterances(kerb, within_m={"kerb": 3.0})

@@ -8,7 +8,7 @@ import pytest
 
 from graph import Stamp
 from nodes.messages import DepthMap, Detections, Frame, Hazard, Hazards, Utterance
-from nodes.view import View
+from nodes.view import View, _hazard_mark
 
 SIZE = (320, 240)
 GROUND = 60
@@ -162,6 +162,15 @@ def test_detections_are_drawn_where_there_are_no_hazards(tmp_path):
 def test_hazards_are_drawn_instead_of_detections(tmp_path):
     shown(tmp_path / "a.mp4", 3, detections=detections((10, 50, 90, 120)), hazards=Hazards((), SIZE))
     assert not is_drawn_on(pictures(tmp_path / "a.mp4")[0][40:])
+
+
+def test_the_urgent_tells_how_soon_it_will_be_here():
+    box = np.array([10.0, 20, 30, 40])
+    labels = [
+        _hazard_mark(Hazard("person", 0, (0, 0, 1, 1), 0.9, priority, 3.3, ttc_s=ttc), box).label
+        for priority, ttc in ((1, 1.24), (1, float("inf")), (2, 1.24))
+    ]
+    assert labels == ["person 3.3 m, 1.2 s", "person 3.3 m", "person 3.3 m"]
 
 
 def test_boxes_that_are_no_numbers_or_far_outside_do_no_harm(tmp_path):
