@@ -208,7 +208,7 @@ class Street(Node):
         wearer = self.stage.wearer
         accel = np.array([wearer.felt(s) for s in times], np.float32).reshape(-1, 3)
         gyro = np.array([wearer.turning(s) for s in times], np.float32).reshape(-1, 3)
-        return Imu((captured_ns + (times - t) * 1e9).astype(np.int64), accel, gyro)
+        return Imu(captured_ns + np.round((times - t) * 1e9).astype(np.int64), accel, gyro)
 
     def facts(self) -> Mapping[str, Mapping[str, str]]:
         """What is shown, and how long a frame takes to draw."""

@@ -1,5 +1,7 @@
 """The source as a node."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 
@@ -65,11 +67,11 @@ def test_what_cannot_be_drawn_in_time_is_passed_over(monkeypatch):
     monkeypatch.setattr(node.studio, "shoot", slow)
     monkeypatch.setattr(node.woken, "wait", lambda s: clock.__setitem__(0, clock[0] + int(s * 1e9)) or False)
     seqs = []
-    with pytest.raises(EndOfStream):
+    with suppress(EndOfStream):
         while True:
             seqs.append(node.process().rgb.seq)
     node.close()
-    assert len(seqs) < 6
+    assert 2 < len(seqs) < 6
     assert np.diff(seqs).min() >= 2
 
 
@@ -109,8 +111,9 @@ def test_a_damaged_file_is_named(monkeypatch, tmp_path):
 def test_all_mistakes_are_told():
     params = {"scene": {"sed": 1, "actors": [{"kind": "persn", "path": [[0, 1]]}]}, "size_px": 2000, "fps": 0}
     told = list(Street.check(params | {"night": 2, "slam_fps": "x", "threads": 0}))
-    for part in ("did you mean 'seed'", "actors[0].kind: is 'persn'; did you mean 'person'", "actors[0].path", "night: is 2",
-                 "size_px: is 2000", "fps: is 0", "slam_fps: is 'x'", "threads: is 0"):  # fmt: skip
+    parts = ["did you mean 'seed'", "actors[0].kind: is 'persn'; did you mean 'person'", "actors[0].path",
+             "night: is 2", "size_px: is 2000", "fps: is 0", "slam_fps: is 'x'", "threads: is 0"]  # fmt: skip
+    for part in parts:
         assert any(part in line for line in told), part
     (line,) = Street.check({"scene": "dmeo"})
     assert line == "scene: there is no file 'dmeo', and no scene of that name; did you mean 'demo'?"

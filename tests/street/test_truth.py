@@ -101,4 +101,4 @@ def test_an_empty_street_has_doors_and_kerbs_and_nobody():
     truth = shot()[0].truth
     names = {truth.detections.name(i) for i in range(len(truth))}
     assert names <= {"door", "kerb"}
-    assert EYE_M == pytest.approx(empty_stage().wearer.pose(0).position[2], abs=1e-6)
+    assert empty_stage().wearer.pose(0).position[2] == pytest.approx(EYE_M, abs=1e-6)
