@@ -6,10 +6,27 @@ the cameras, `raster` and `shade` draw, `studio` makes a picture with its truth,
 node.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from nodes.street.city import CLASS_NAMES
 from nodes.street.scene import Scene
 from nodes.street.source import Streams, Street
-from nodes.street.stage import Stage
-from nodes.street.studio import Shot, Studio
+
+if TYPE_CHECKING:
+    from nodes.street.stage import Stage
+    from nodes.street.studio import Shot, Studio
 
 __all__ = ["CLASS_NAMES", "Scene", "Shot", "Stage", "Streams", "Street", "Studio"]
+
+
+def __getattr__(name: str) -> Any:
+    """What draws is imported when it is used first: it brings a compiler along, which no plan needs."""
+    if name == "Stage":
+        from nodes.street.stage import Stage
+
+        return Stage
+    if name in ("Shot", "Studio"):
+        from nodes.street import studio
+
+        return getattr(studio, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

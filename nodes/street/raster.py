@@ -14,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nodes.street.jit import inlined, kernel
+from nodes.street.surfaces import CUTOUT, TWO_SIDED
 
 Array = npt.NDArray[Any]
 
-CUTOUT, TWO_SIDED = 1, 2
-"""Flags of a material."""
 NEAREST_M = 0.05
 TILE = 8
 LARGE = 256

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import cv2
@@ -21,7 +21,9 @@ from nodes.messages import Detections, Truth
 from nodes.ops.camera import Camera
 from nodes.street.city import CLASS_NAMES
 from nodes.street.scene import Scene
-from nodes.street.studio import Shot
+
+if TYPE_CHECKING:
+    from nodes.street.studio import Shot
 
 QUALITY = 95
 FIELDS = ("visible", "distance_m", "bearing_deg", "velocity", "ttc_s", "track_id", "position", "rotation")
@@ -88,6 +90,8 @@ def _packed(shot: Shot) -> bytes:
 
 
 def _shot(parts: dict[str, Any], pixels: Any, camera: Camera) -> Shot:
+    from nodes.street.studio import Shot
+
     found = Detections(
         parts["xyxy"], np.ones(len(parts["xyxy"]), np.float32), parts["class_id"], CLASS_NAMES, camera.size_wh, camera
     )

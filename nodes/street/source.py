@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from threading import Event
 from time import monotonic, monotonic_ns
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,10 +17,10 @@ from nodes.ops import checks
 from nodes.street import rig
 from nodes.street.reel import Reel
 from nodes.street.scene import Scene, problems, read
-from nodes.street.stage import Moment, Stage
-from nodes.street.studio import Shot, Studio
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from nodes.street.stage import Moment
+    from nodes.street.studio import Shot, Studio
 
 SCENES = Path(__file__).parent / "scenes"
 SIZES_PX = (64, 1408)
@@ -117,6 +116,9 @@ class Street(Node):
 
     def setup(self) -> None:
         """Build the scene, and draw all of it where that is wanted."""
+        from nodes.street.stage import Stage  # with what compiles the loops over pixels: no plan needs to wait for it
+        from nodes.street.studio import Studio
+
         self.scene = Scene.parse(_plain(self.plain, self.changes))
         self.stage = Stage(self.scene)
         self.studio = Studio(self.stage, (self.size_px, self.size_px), threads=self.threads)

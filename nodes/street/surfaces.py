@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nodes.street import textures as paint
-from nodes.street.raster import CUTOUT, TWO_SIDED
 
+CUTOUT, TWO_SIDED = 1, 2
+"""Flags of a material: its texture has holes; it is seen from behind, too."""
 STOREYS, GROUND_FLOORS, DOORS, CLOTHS = 6, 7, 3, 3
 """How many different ones there are; colours make more of them."""
 VARIETY = 4
