@@ -181,8 +181,8 @@ class Score(Node):
         return {
             "frames": t.frames,
             "seconds": round(t.seconds, 2),
-            "bearing_error_deg": _spread(t.bearing_deg),
-            "distance_error": _spread(t.distance),
+            "bearing_error_deg": {**_spread(t.bearing_deg), "within_1": _share(t.bearing_deg, 1.0)},
+            "distance_error": {**_spread(t.distance), "within_15_percent": _share(t.distance, 0.15)},
             "found": round(sum(t.found.values()) / there, 3) if there else None,
             "found_by_class": {name: [t.found[name], t.there[name]] for name in sorted(t.there)},
             "false_hazards_per_minute": round(t.nothing_there / minutes, 2) if minutes else None,
@@ -216,6 +216,11 @@ class Score(Node):
         if self.path is not None and self.tally.frames:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_text(json.dumps(self.figures(), indent=1) + "\n", encoding="utf-8")
+
+
+def _share(values: Sequence[float], limit: float) -> float | None:
+    """Part of the values that are no greater than `limit`."""
+    return round(sum(v <= limit for v in values) / len(values), 3) if values else None
 
 
 def _spread(values: Sequence[float]) -> dict[str, Any]:
