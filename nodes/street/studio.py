@@ -28,6 +28,8 @@ NEAR_SHARE = 0.12
 """An object is as far away as the nearest so many of its pixels."""
 BINS = 400
 MIN_BLUR_PX = 0.8
+BANDS = 6
+"""For each thread."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,7 +173,8 @@ class Studio:
         size = np.array([self.width, self.height], np.int32)
         halves = [slice(i * count // self.threads, (i + 1) * count // self.threads) for i in range(self.threads)]
         self._each(lambda h: prepare(points, triangles.faces[h], flags[h], self.lens, size, edges[h], spans[h]), halves)
-        counts = np.zeros((self.threads, len(moment.solids)), np.int32)
+        bands = 1 if self.threads == 1 else BANDS * self.threads
+        counts = np.zeros((bands, len(moment.solids)), np.int32)
         pose = np.concatenate([rotation, position[None]]).astype(np.float32)
         light = stage.light
         scene = light.packed(self.footprint, moment.ground_at, 1 / 0.1)
@@ -179,21 +182,20 @@ class Studio:
         if len(lamps):
             near = np.argsort(np.abs(lamps[:, 1] - position[1] - 6))[:8]
             lamps = np.ascontiguousarray(lamps[near])
-        # Light work at the top, where the sky is: the halves are cut below the middle.
-        cuts = np.linspace(0, self.height, 2 * self.threads + 1).astype(np.int64)
+        # Some parts of a picture are more work than others: more bands than threads, each takes the next.
+        cuts = np.linspace(0, self.height, bands + 1).astype(np.int64)
 
         def band(i: int) -> None:
-            for j in (i, 2 * self.threads - 1 - i):
-                rows = cuts[j : j + 2]
-                fill(rows, self.ray_u, self.ray_v, self.tiles, self.seen, edges, spans, triangles.faces, flags,
-                     triangles.objects, textures, moment.attributes, s.texels, s.table, self.inverse_z, self.ids,
-                     self.touched, counts[i])  # fmt: skip
-                shade(rows, self.ray_u, self.ray_v, self.shortening, self.seen, edges, triangles.faces,
-                      moment.attributes, triangles.materials, s.kinds, s.texels, s.table, self.linear, self.inverse_z,
-                      self.ids, light.sky, pose, stage.sun, stage.still_sun, moment.moving_sun, moment.moving_at,
-                      moment.ground, lamps, scene, self.vignette, self.tones, self.raw)  # fmt: skip
+            rows = cuts[i : i + 2]
+            fill(rows, self.ray_u, self.ray_v, self.tiles, self.seen, edges, spans, triangles.faces, flags,
+                 triangles.objects, textures, moment.attributes, s.texels, s.table, self.inverse_z, self.ids,
+                 self.touched, counts[i])  # fmt: skip
+            shade(rows, self.ray_u, self.ray_v, self.shortening, self.seen, edges, triangles.faces,
+                  moment.attributes, triangles.materials, s.kinds, s.texels, s.table, self.linear, self.inverse_z,
+                  self.ids, light.sky, pose, stage.sun, stage.still_sun, moment.moving_sun, moment.moving_at,
+                  moment.ground, lamps, scene, self.vignette, self.tones, self.raw)  # fmt: skip
 
-        self._each(band, range(self.threads))
+        self._each(band, range(bands))
         total: npt.NDArray[np.int32] = counts.sum(axis=0, dtype=np.int32)
         return total
 

@@ -64,7 +64,8 @@ def test_errors_of_bearing_and_distance_are_those_of_the_object_of_the_same_clas
     told = [hazard(bearing=12, distance=5), hazard("car", box=ELSEWHERE, bearing=-20.5, distance=10)]
     figures = score([(told, seen)] * 11).figures()
     assert figures["bearing_error_deg"] == {"n": 22, "median": 1.25, "p95": 2.0, "within_1": 0.5}
-    assert figures["distance_error"] == {"n": 11, "median": 0.25, "p95": 0.25, "within_15_percent": 0.0}  # the car is beyond 8 m
+    # The car is beyond 8 m.
+    assert figures["distance_error"] == {"n": 11, "median": 0.25, "p95": 0.25, "within_15_percent": 0.0}
     assert (figures["found"], figures["found_by_class"]) == (1.0, {"person": [11, 11]})
 
 
