@@ -17,7 +17,7 @@ def lines(path: Path) -> list[dict]:
 
 
 def run(out: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "main.py"), "metrics=none", f"out={out}", *words]
+    command = [sys.executable, str(ROOT / "main.py"), "graph=video", "metrics=none", f"out={out}", *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=out.parent)
 
 
@@ -26,7 +26,6 @@ def out(data, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "out"
     done = run(
         folder,
-        "graph=video",
         f"source.path={data / 'videos/one-by-one-person-detection.mp4'}",
         "source.realtime=false",
         "detector=yolo11n",
