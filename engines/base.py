@@ -16,11 +16,15 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
-SHIPPED = "shipped:"
+SHIPPED, RANDOM = "shipped:", "random"
 
 
 class EngineError(RuntimeError):
     """A model cannot be loaded, or not where it was asked to be. The message names model, cause and remedy."""
+
+
+class OutOfMemoryError(EngineError):
+    """The device has too little memory for a model or a call. The message names model, batch and what was free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +38,26 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Where a model's file is: a path (see `located`), or an official address with the sha256 of what comes from it."""
+    """Where a model's file is: a path (see `located`), or an official address with the sha256 of what comes from it.
+
+    `random` stands for no file: an architecture with random weights, whose speed is that of the real ones.
+    """
 
     path: str | None = None
     url: str | None = None
     sha256: str | None = None
+    random: bool = False
 
     @classmethod
     def parse(cls, value: Any) -> Weights:
-        """`value` as it stands in a YAML file: a path, {path}, {url, sha256} or None; else ValueError."""
+        """`value` as it stands in a YAML file: a path, "random", {path}, {url, sha256} or None; else ValueError."""
         problems = list(_form_problems(value))
         if problems:
             raise ValueError("; ".join(problems))
         if isinstance(value, Mapping):
-            return cls(**{key: str(given) for key, given in value.items() if given is not None})
-        return cls(path=value)
+            path, url, sha256 = (None if value.get(k) is None else str(value[k]) for k in ("path", "url", "sha256"))
+            return cls(path, url, sha256)
+        return cls(random=True) if value == RANDOM else cls(path=value)
 
     @classmethod
     def problems(cls, value: Any) -> Iterable[str]:
@@ -59,7 +68,7 @@ class Weights:
         weights = cls.parse(value)
         if weights.path is not None:
             return list(_path_problems(located(weights.path)))
-        return [] if weights.url else ["no weights given; set it to the path of a model file"]
+        return [] if weights.url or weights.random else ["no weights given; set it to the path of a model file"]
 
 
 def located(path: str) -> Path:
@@ -79,6 +88,8 @@ class ModelSpec:
     """Shapes that the node will feed, by input name; "" stands for the sole input. None = any."""
     batch_sizes: tuple[int, ...] = (1,)
     """Batch sizes that the node will feed where the first dimension is free: each of them is warmed up."""
+    architecture: str | None = None
+    """Name of the network (see `engines.architectures`) that PyTorch weights, or random ones, belong to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,8 @@ class Placement:
     precision: str
     reason: str
     """Why it runs there: "as requested", or what made it fall back."""
+    path: Path | None = None
+    """The file that the runtime loaded: the weights themselves, or an artifact made from them."""
 
     @property
     def fallback(self) -> bool:
