@@ -5,7 +5,6 @@ Reads no file format, and unpickles nothing: what comes back is a path whose byt
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from engines.base import EngineError, Weights, located
+from engines.files import cache_folder, locked, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +28,6 @@ PIECE_BYTES = 1 << 18
 
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 """Called with a file's name and its size in bytes, if known: a context whose value is told the bytes of each piece."""
-
-
-def default_cache() -> Path:
-    """The folder of downloaded weights: below $XDG_CACHE_HOME where that is set, else below ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cauce" / "weights"
 
 
 @contextmanager
@@ -64,10 +59,10 @@ def fetch(
         return _local(weights)
     if weights.sha256 is None:
         raise EngineError(f"{weights.url} is given without sha256; add that of the official file")
-    target = (cache or default_cache()) / _cache_name(weights.url, weights.sha256)
+    target = (cache or cache_folder("weights")) / _cache_name(weights.url, weights.sha256)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target):
+        with locked(target):
             if not _is_complete(target, weights.sha256):
                 _download(weights.url, target, sha256=weights.sha256, progress=progress, timeout_s=timeout_s)
     except (OSError, HTTPException, _Incomplete) as e:
@@ -84,7 +79,7 @@ def _local(weights: Weights) -> Path:
     if weights.path is None or problems:
         raise EngineError(f"weights: {'; '.join(problems)}")
     path = located(weights.path)
-    if weights.sha256 and (got := _sha256(path)) != weights.sha256.lower():
+    if weights.sha256 and (got := sha256_of(path)) != weights.sha256.lower():
         raise EngineError(f"weights: {path} has sha256 {got}, expected {weights.sha256.lower()}; get the right file")
     return path
 
@@ -95,26 +90,13 @@ def _cache_name(url: str, sha256: str) -> str:
     return f"{name.stem}-{sha256[:8].lower()}{name.suffix}"
 
 
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Alone on `target` among all processes; the kernel frees the lock of one that dies."""
-    with open(target.with_name(f".{target.name}.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _is_complete(target: Path, sha256: str) -> bool:
     if not target.is_file():
         return False
-    if _sha256(target) == sha256.lower():
+    if sha256_of(target) == sha256.lower():
         return True
     logger.warning("%s does not have the sha256 %s; it is downloaded again", target, sha256.lower())
     return False
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _download(url: str, target: Path, *, sha256: str, progress: Progress, timeout_s: float) -> None:

@@ -10,7 +10,8 @@ from threading import Event, Thread
 import pytest
 
 from engines.base import EngineError, Weights
-from engines.weights import default_cache, fetch
+from engines.files import cache_folder
+from engines.weights import fetch
 
 CONTENT = bytes(range(256)) * 4096
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -219,6 +220,6 @@ def test_two_processes_at_once_download_once(server, tmp_path):
 def test_the_cache_is_where_the_system_wants_it(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert default_cache() == tmp_path / ".cache" / "cauce" / "weights"
+    assert cache_folder("weights") == tmp_path / ".cache" / "cauce" / "weights"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
-    assert default_cache() == tmp_path / "c" / "cauce" / "weights"
+    assert cache_folder("weights") == tmp_path / "c" / "cauce" / "weights"
