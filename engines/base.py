@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os.path import expanduser  # unlike Path.expanduser, it leaves "~nobody" as it is
 from pathlib import Path
@@ -127,6 +127,34 @@ class Model(Protocol):
 
     def close(self) -> None:
         """Release the model and its memory."""
+        ...
+
+
+class DeviceArray(Protocol):
+    """An array in the memory of some device, as its own library has it: a torch tensor, an OrtValue, a numpy array."""
+
+    def __dlpack__(self) -> Any:
+        """A capsule after the DLPack standard, which others read without a copy."""
+        ...
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Kind and number of the device: (1, 0) is the host, (2, N) CUDA device N."""
+        ...
+
+
+class StaysOnDevice(Model, Protocol):
+    """A model that also takes and gives arrays which lie in the memory of its device, without a copy to the host."""
+
+    def on_device(self, *inputs: DeviceArray) -> tuple[DeviceArray, ...]:
+        """Run once. `inputs` fit (this is not checked) and lie on the model's device, and so do the outputs."""
+        ...
+
+
+class Submits(Model, Protocol):
+    """A model that runs several calls beside each other."""
+
+    def submit(self, *inputs: Array) -> Callable[[], tuple[Array, ...]]:
+        """Begin a call and return at once; calling what comes back waits for its outputs. `inputs` stay untouched."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself, read from its bytes: precision of the weights, and files that belong to it.
+"""What an ONNX file says of itself, read from its bytes: precision of the weights, opset, metadata, files beside it.
 
 Reads the few protobuf fields that this needs and skips the weights, so it needs no `onnx` package and no memory for
 them. It does not judge whether a runtime can run the graph. Field numbers: onnx/onnx.proto, ModelProto and below.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -30,6 +30,10 @@ class OnnxFile:
     smaller and cast before they are used count as what they are cast to."""
     external: tuple[str, ...]
     """Names of the files, relative to the model's folder, that hold weights which are too big for it."""
+    metadata: Mapping[str, str]
+    """What the file says of itself, such as {"names": "{0: 'person', ...}"}."""
+    opset: int | None
+    """Version of the standard operators."""
 
 
 def read(path: Path) -> OnnxFile:
@@ -49,7 +53,23 @@ def read(path: Path) -> OnnxFile:
             elements[PRECISIONS[dtype]] += count
         if location:
             external[location] = None
-    return OnnxFile(elements.most_common(1)[0][0] if elements else None, tuple(external))
+    precision = elements.most_common(1)[0][0] if elements else None
+    return OnnxFile(precision, tuple(external), dict(_metadata(data)), _opset(data))
+
+
+def _metadata(model: memoryview) -> Iterator[tuple[str, str]]:
+    """ModelProto 14: key (1) and value (2)."""
+    for entry in _messages(model, 14):
+        key, value = (b"".join(map(bytes, _messages(entry, number))).decode(errors="replace") for number in (1, 2))
+        yield key, value
+
+
+def _opset(model: memoryview) -> int | None:
+    """ModelProto 8: the version (2) of the domain (1) without a name."""
+    for entry in _messages(model, 8):
+        if b"".join(map(bytes, _messages(entry, 1))) in (b"", b"ai.onnx"):
+            return next((v for number, v in _fields(entry) if number == 2 and isinstance(v, int)), None)
+    return None
 
 
 def _tensors(graph: memoryview) -> Iterator[memoryview]:

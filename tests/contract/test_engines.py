@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,28 @@ from tests.engines.models import conv, spec
 NO_CUDA = next(iter(Onnx.check({"device": "cuda:0"})), None) or nvidia.load_problem("libcuda.so.1")
 GPU = [pytest.mark.gpu, pytest.mark.skipif(bool(NO_CUDA), reason=str(NO_CUDA))]
 
+
+def needs(package: str) -> list[pytest.MarkDecorator]:
+    """Skips where `package` is not installed: the light tests do without the heavy ones."""
+    return [pytest.mark.skipif(find_spec(package) is None, reason=f"the package {package} is not installed")]
+
+
+def openvino() -> Engine:
+    from engines.openvino import OpenVino
+
+    return OpenVino()
+
+
+def torch() -> Engine:
+    from engines.torch import Torch
+
+    return Torch()
+
+
 ENGINES = [
     pytest.param(Onnx, "cpu", id="onnx-cpu"),
+    pytest.param(openvino, "cpu", id="openvino-cpu", marks=needs("openvino")),
+    pytest.param(torch, "cpu", id="torch-cpu", marks=needs("torch")),
     pytest.param(lambda: Onnx("cuda:0"), "cuda:0", id="onnx-cuda", marks=GPU),
 ]
 engines = pytest.mark.parametrize(("make", "device"), ENGINES)
