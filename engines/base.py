@@ -105,6 +105,8 @@ class Placement:
     """Why it runs there: "as requested", or what made it fall back."""
     path: Path | None = None
     """The file that the runtime loaded: the weights themselves, or an artifact made from them."""
+    step: int = 0
+    """How many steps of a ladder refused the model before this one took it."""
 
     @property
     def fallback(self) -> bool:
@@ -115,11 +117,25 @@ class Placement:
 class Model(Protocol):
     """A loaded, warmed-up model."""
 
-    inputs: Sequence[Tensor]
-    outputs: Sequence[Tensor]
-    metadata: Mapping[str, str]
-    """What the model file says of itself, such as {"names": "{0: 'person', ...}"}."""
-    placement: Placement
+    @property
+    def inputs(self) -> Sequence[Tensor]:
+        """What it takes, in the order of a call."""
+        ...
+
+    @property
+    def outputs(self) -> Sequence[Tensor]:
+        """What it gives."""
+        ...
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the model file says of itself, such as {"names": "{0: 'person', ...}"}."""
+        ...
+
+    @property
+    def placement(self) -> Placement:
+        """Where it runs now."""
+        ...
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """Run once. Inputs in the order of `inputs`, batched; a C-contiguous array of the right type is not copied."""
@@ -163,6 +179,26 @@ class Engine(Protocol):
 
     def load(self, spec: ModelSpec) -> Model:
         """Load, verify and warm up; raise `EngineError` when anything is not as asked."""
+        ...
+
+
+class Exporter(Engine, Protocol):
+    """An engine that can make what it loads beforehand."""
+
+    def prepare(
+        self,
+        spec: ModelSpec,
+        *,
+        precision: Precision | None = None,
+        samples: Sequence[Array] = (),
+        origin: str = "",
+        told: Callable[[int], None] = ...,
+    ) -> Path:
+        """Make and keep the file that `load` of `spec` reads, in `precision` (None = the engine's own); its path.
+
+        int8 takes its ranges from `samples`, inputs as the node feeds them, which come from `origin`; `told(n)` is
+        called when n of them have been seen. Raises `EngineError`.
+        """
         ...
 
 

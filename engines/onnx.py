@@ -69,7 +69,7 @@ class Onnx(Loader):
             yield f"device: is {device!r}, but the installed onnxruntime is built for the CPU only; {_remedy(device)}"
 
     def _open(self, spec: ModelSpec) -> OnnxModel:
-        source = onnx_source(spec, self.precision, scheme="u8s8")
+        source = onnx_source(spec, self.precision, scheme=self.scheme)
         session = self._session(source.path)
         at = self._place(session, source.precision, source.path, source.story)
         return OnnxModel(spec.name, session, placement=at, metadata=source.metadata)

@@ -7,6 +7,7 @@ where the device lacks what was asked for. So the precision is always set, and r
 from __future__ import annotations
 
 import re
+import zipfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
@@ -18,7 +19,7 @@ import numpy as np
 from engines.base import Array, EngineError, ModelSpec, Placement, Precision, Tensor
 from engines.loading import Loader, refuse, word_problems
 from engines.model import LoadedModel
-from engines.sources import OnnxSource, given, onnx_source
+from engines.sources import OnnxSource, Scheme, given, onnx_source
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 TYPES: Mapping[str, Precision] = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
@@ -36,6 +37,8 @@ class OpenVino(Loader):
     other, by `submit`). `threads` is the number of threads, None = OpenVINO's choice. `float_rest` is what the steps
     that an int8 file leaves in floating point are computed in. `warm_up` as for every engine.
     """
+
+    scheme: Scheme = "nncf"
 
     def __init__(
         self,
@@ -67,7 +70,7 @@ class OpenVino(Loader):
             raise EngineError(f"device {self.device} is asked for, but OpenVINO finds only {known}; install its driver")
         source = self._source(spec)
         try:
-            compiled = core.compile_model(core.read_model(str(source.path)), name, self._options(ov))
+            compiled = core.compile_model(_read(ov, core, source.path), name, self._options(ov))
         except Exception as e:
             raise EngineError(f"OpenVINO cannot load {source.path.name}: {plain(e)}") from e
         return OpenVinoModel(spec.name, compiled, placement=self._place(compiled, source), metadata=source.metadata)
@@ -78,7 +81,7 @@ class OpenVino(Loader):
             assert path is not None
             return OnnxSource(path, None, _ir_metadata(path))
         # Whatever the steps are to be computed in, OpenVINO converts fp32 weights itself; only int8 is another file.
-        return onnx_source(spec, "int8" if self.precision == "int8" else None, scheme="u8s8")
+        return onnx_source(spec, "int8" if self.precision == "int8" else None, scheme=self.scheme)
 
     def _options(self, ov: Any) -> dict[str, Any]:
         wanted = self.float_rest if self.precision == "int8" else str(self.precision)
@@ -154,6 +157,15 @@ class OpenVinoModel(LoadedModel):
 
     def _plain(self, error: Exception) -> str:
         return plain(error)
+
+
+def _read(ov: Any, core: Any, path: Path) -> Any:
+    """The model in a file of any form; an int8 artifact holds the two files of OpenVINO's own form."""
+    if path.suffix != ".zip":
+        return core.read_model(str(path))
+    with zipfile.ZipFile(path) as archive:
+        xml, weights = archive.read("int8.xml"), np.frombuffer(archive.read("int8.bin"), np.uint8)
+        return core.read_model(xml, ov.Tensor(weights))
 
 
 def computed_in(compiled: Any) -> tuple[Precision | Literal["unknown"], str]:

@@ -6,21 +6,24 @@ are converted where fp16 is asked for. int8 is never made here: it wants calibra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from engines import artifacts, onnx_file
-from engines.base import EngineError, ModelSpec, Precision
+from engines.base import Array, EngineError, ModelSpec, Precision
 from engines.files import sha256_of
 from engines.versions import versions
 from engines.weights import fetch
 
 TORCH_SUFFIXES = (".pt", ".pth", ".safetensors")
 
-Scheme = Literal["u8s8", "s8s8"]
-"""Types of activations and weights of an int8 file: TensorRT takes signed ones only, CPUs are faster with the other."""
+Scheme = Literal["u8s8", "s8s8", "nncf"]
+"""Kinds of int8 files: see `engines.quantise`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Given:
     kind: Literal["onnx", "torch", "random"]
     path: Path | None
     identity: str
-    """The sha256 of the file; "random" of no file."""
+    """The sha256 of the file; "random" where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +88,39 @@ def size_of(spec: ModelSpec) -> tuple[int, int] | None:
     return shape[3], shape[2]
 
 
+def calibrated(
+    spec: ModelSpec, scheme: Scheme, samples: Sequence[Array], origin: str, *, told: Callable[[int], None]
+) -> Path:
+    """Make the int8 file of `spec` with ranges from `samples`, inputs as the node feeds them, and keep it."""
+    from engines import quantise
+
+    source = given(spec)
+    plain = onnx_source(spec, "fp32", scheme=scheme)
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(np.ascontiguousarray(sample).tobytes())
+    key = int8_key(spec, source, scheme) | {
+        "frames": {"count": len(samples), "from": origin, "sha256": digest.hexdigest()},
+        "versions": versions("onnx", "onnxruntime", "openvino", "nncf"),
+        "code": quantise.code_digest(),
+    }
+    suffix = ".ov.zip" if scheme == "nncf" else ".onnx"
+    title = f"{spec.name}-int8-{scheme}"
+    return artifacts.obtain(
+        key, suffix, lambda to: quantise.calibrate(plain.path, samples, scheme, to, told=told), title=title
+    )
+
+
 def int8_key(spec: ModelSpec, source: Given, scheme: Scheme) -> dict[str, Any]:
     """What every int8 file of these weights has in its key, whatever frames it was calibrated with."""
-    return {"made": "int8", "source": source.identity, "architecture": spec.architecture if source.kind != "onnx" else
-            None, "size_wh": size_of(spec), "scheme": scheme}  # fmt: skip
+    size_wh = size_of(spec)
+    return {
+        "made": "int8",
+        "source": source.identity,
+        "architecture": None if source.kind == "onnx" else spec.architecture,
+        "size_wh": None if size_wh is None else [*size_wh],
+        "scheme": scheme,
+    }
 
 
 def read_onnx(path: Path) -> onnx_file.OnnxFile:
@@ -136,12 +168,13 @@ def _calibrated(spec: ModelSpec, source: Given, scheme: Scheme) -> OnnxSource:
     """The int8 file that `command=export` made last."""
     wanted = int8_key(spec, source, scheme)
     for entry in artifacts.entries():
-        if all(entry.key.get(name, "") == (list(v) if isinstance(v, tuple) else v) for name, v in wanted.items()):
+        if {name: entry.key.get(name) for name in wanted} == wanted:
             if problem := entry.problem():
                 raise EngineError(f"{entry.path} is not used: {problem}; make it again with command=export")
             frames = entry.key.get("frames", {})
             story = f"calibrated with {frames.get('count')} frames of {frames.get('from')}"
-            return OnnxSource(entry.path, "int8", read_onnx(entry.path).metadata, story)
+            fp32 = onnx_source(spec, "fp32", scheme=scheme)
+            return OnnxSource(entry.path, "int8", fp32.metadata, story)
     raise EngineError(
         "precision int8 is asked for, but these weights were not calibrated for this backend yet; run, with the same "
         "words: python main.py export command.precision=int8 command.frames=FOLDER_OR_VIDEO (frames of your camera)"

@@ -40,10 +40,10 @@ class TorchModel(LoadedModel):
         if first is not None:
             outputs = self._run(tuple(np.zeros(s, t.dtype) for s, t in zip(first, self.inputs, strict=True)))
             free = any(t.shape and t.shape[0] is None for t in self.inputs)
-            self.outputs = [
+            self.outputs = tuple(
                 Tensor(name, (None if free else x.shape[0], *x.shape[1:]) if x.ndim else (), x.dtype)
                 for name, x in zip(network.output_names, outputs, strict=True)
-            ]
+            )
 
     def _open(self) -> None:
         """Acquire what a device wants."""
