@@ -77,12 +77,12 @@ def by_hydra() -> None:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Our own errors are told in their own words, as the last line, without a traceback."""
-    from graph.errors import CauceError
-
+    """Errors whose text is for people are told in their own words, as the last line, without a traceback."""
     try:
         yield
-    except CauceError as e:
+    except Exception as e:
+        if not getattr(e, "is_for_people", False):
+            raise
         print(f"error: {e}", file=sys.stderr)
         sys.exit(1)
 

@@ -22,6 +22,8 @@ SHIPPED, RANDOM = "shipped:", "random"
 class EngineError(RuntimeError):
     """A model cannot be loaded, or not where it was asked to be. The message names model, cause and remedy."""
 
+    is_for_people = True
+
 
 class OutOfMemoryError(EngineError):
     """The device has too little memory for a model or a call. The message names model, batch and what was free."""

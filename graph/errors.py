@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class CauceError(Exception):
     """Base of all errors that people are told without a traceback."""
 
+    is_for_people = True
+
 
 class ConfigError(CauceError):
     """Every mistake found in a configuration, each as "config.key: what is wrong, what was expected"."""
