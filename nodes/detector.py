@@ -13,7 +13,7 @@ from graph.node import Contract, Node
 from nodes.messages import Detections, Frame
 from nodes.ops import checks
 from nodes.ops.boxes import Candidates, strongest, suppress
-from nodes.ops.heads import HeadName, find_head
+from nodes.ops.heads import DenseHead, Head, HeadName, find_head
 from nodes.ops.image_model import ImageModel, require_upright
 from nodes.ops.letterbox import Anchor, Colour, ImageTensor, Letterbox
 
@@ -53,13 +53,14 @@ class Detector(Node):
         colour: Colour = "rgb",
         value_max: float = 1.0,
         pad: Anchor = "centre",
+        keypoints: int = 0,
     ) -> None:
         self.engine, self.name, self.weights, self.head_name = engine, name, weights, head
         self.architecture = architecture
         self.size_wh = (size_wh[0], size_wh[1])
         self.min_conf, self.iou, self.agnostic, self.max_detections = min_conf, iou, agnostic, max_detections
         self.classes, self.class_names = classes, tuple(class_names or ())
-        self.colour, self.value_max, self.pad = colour, value_max, pad
+        self.colour, self.value_max, self.pad, self.keypoints = colour, value_max, pad, keypoints
         self.model: ImageModel | None = None
 
     @classmethod
@@ -70,6 +71,8 @@ class Detector(Node):
         for key in ("min_conf", "iou"):
             yield from checks.number_problems(params, key, low=0, high=1)
         yield from checks.count_problems(params, "max_detections")
+        if params.get("keypoints", 0) != 0:
+            yield from checks.count_problems(params, "keypoints")
         for key, known in (("head", HEADS), ("colour", COLOURS), ("pad", ANCHORS), ("value_max", (1, 255))):
             yield from checks.word_problems(params, key, known)
         wrong = [p for key in ("classes", "class_names") for p in checks.names_problems(params, key)]
@@ -93,12 +96,13 @@ class Detector(Node):
         )
         metadata, outputs = self.model.model.metadata, self.model.model.outputs
         try:
-            self.head = find_head(self.head_name, tuple(outputs[0].shape), self.size_wh)
+            self.head: Head = find_head(self.head_name, tuple(outputs[0].shape), self.size_wh)
         except ValueError as e:
             raise ValueError(f"{self.name}: {e}") from None
         self.class_names = self.class_names or names_in(metadata)
         if not self.class_names:
             raise ValueError(f"{self.name}: the model file does not name its classes; list them in class_names")
+        self.head = without_keypoints(self.head, self.keypoints or keypoints_in(metadata))
         if self.head.class_count not in (None, len(self.class_names)):
             raise ValueError(
                 f"{self.name}: the model has {self.head.class_count} classes, but there are {len(self.class_names)} "
@@ -140,6 +144,22 @@ class Detector(Node):
         """Release the model."""
         if self.model:
             self.model.close()
+
+
+def without_keypoints(head: Head, count: int) -> Head:
+    """`head` without `count` landmarks, x, y and visibility each, among its classes."""
+    if isinstance(head, DenseHead) and head.class_count is not None:
+        return DenseHead(head.class_count - 3 * count)
+    return head
+
+
+def keypoints_in(metadata: Mapping[str, str]) -> int:
+    """Number of landmarks that a model file tells: Ultralytics writes "[5, 3]"; else 0."""
+    try:
+        shape = ast.literal_eval(metadata.get("kpt_shape", "[0, 3]"))
+        return int(shape[0])
+    except (ValueError, SyntaxError, TypeError, IndexError):
+        return 0
 
 
 def names_in(metadata: Mapping[str, str]) -> tuple[str, ...]:

@@ -45,14 +45,17 @@ class Head(Protocol):
 
 @dataclass(frozen=True)
 class DenseHead:
-    """YOLOv8, 11 and 12: (1, 4 + classes, anchors), a column per anchor: x, y, w, h in input pixels, scores 0..1."""
+    """YOLOv8, 11 and 12: (1, 4 + classes, anchors), a column per anchor: x, y, w, h in input pixels, scores 0..1.
+
+    Rows behind the scores, such as the landmarks of a face, are not read.
+    """
 
     class_count: int | None
     needs_nms: ClassVar[bool] = True
 
     def decode(self, output: npt.NDArray[np.float32], min_conf: float) -> Candidates:
         """See `Head.decode`."""
-        scores = output[0, 4:]
+        scores = output[0, 4:] if self.class_count is None else output[0, 4 : 4 + self.class_count]
         # Along axis 0 the reduction runs over whole rows of memory: 12 times as fast as along the last axis.
         best = scores.max(axis=0)
         kept = np.flatnonzero(best >= min_conf)

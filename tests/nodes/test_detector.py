@@ -70,6 +70,17 @@ def test_only_the_named_classes_are_kept_with_the_models_numbers():
     assert found.class_names == ("person", "car", "dog")
 
 
+@pytest.mark.parametrize("how", [{"metadata": {"names": "{0: 'face'}", "kpt_shape": "[5, 3]"}},
+                                 {"metadata": {}, "class_names": ["face"], "keypoints": 5}])  # fmt: skip
+def test_a_face_model_works_by_config_and_its_landmarks_are_no_classes(how):
+    output = np.zeros((1, 4 + 1 + 15, 84), np.float32)
+    output[0, :5, 7] = [32, 32, 16, 8, 0.8]
+    output[0, 5:, :] = 60.0  # landmarks, in pixels
+    found = found_in(output, **how)
+    assert [found.name(i) for i in range(len(found))] == ["face"]
+    assert found.conf.tolist() == pytest.approx([0.8])
+
+
 def test_nothing_found_is_an_empty_message():
     found = found_in(dense())
     assert found.xyxy.shape == (0, 4)
