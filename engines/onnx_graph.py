@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.protobuf import fields, messages, numbers, text
+from engines.protobuf import fields, message, messages, numbers, text
 
 FLOAT, UINT8, INT8, INT32, INT64, BOOL, FLOAT16, DOUBLE, BFLOAT16 = 1, 2, 3, 6, 7, 9, 10, 11, 16
 FLOAT8 = (17, 18, 19, 20)
@@ -24,6 +24,7 @@ FIXED = {
 """Operators whose result has one type, whatever goes in."""
 TYPED_BY = {"Where": 1, "OneHot": 2, "DequantizeLinear": 1, "CastLike": 1}
 """Number of the input that has the type of the result; of all others it is the first."""
+TYPED_BY_ATTRIBUTE = ("Cast", "Constant", "ConstantOfShape", "EyeLike", "RandomNormalLike", "RandomUniformLike")
 UNKNOWN = frozenset(("If", "Loop", "Scan", "DynamicQuantizeLinear", "RandomNormal", "RandomUniform", "SequenceAt"))
 
 
@@ -62,7 +63,10 @@ def read(path: Path) -> Graph:
     """Read the file at `path`; ValueError where it is no ONNX model, or breaks off."""
     with open(path, "rb") as file:
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    (graph,) = messages(data, 7)
+    graphs = list(messages(data, 7))
+    if len(graphs) != 1:
+        raise ValueError("it holds no graph")
+    graph = graphs[0]
     steps = tuple(map(_step, messages(graph, 1)))
     initializers = {text(tensor, 8): tensor for tensor in messages(graph, 5)}
     ends = dict(_value(info) for number in (11, 12, 13) for info in messages(graph, number))
@@ -80,8 +84,8 @@ def _step(node: memoryview) -> Step:
     for number, value in fields(node):
         if number in names and isinstance(value, memoryview):
             names[number].append(bytes(value).decode(errors="replace"))
-        elif number == 5 and op in ("Cast", "Constant", "ConstantOfShape", "EyeLike", "RandomNormalLike"):
-            to = _type_in(memoryview(value) if not isinstance(value, int) else memoryview(b""), to)
+        elif number == 5 and op in TYPED_BY_ATTRIBUTE:
+            to = _type_in(message(value), to)
     if op == "ConstantOfShape" and to is None:
         to = FLOAT
     domain = text(node, 7)

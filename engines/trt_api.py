@@ -220,3 +220,11 @@ def _logger(module: Any, log: Log) -> Any:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(n) for n in re.findall(r"\d+", version))
+
+
+def describe(name: Literal["tensorrt", "tensorrt_rtx"]) -> str:
+    """What the package can do, in words, after it has really made a builder; EngineError where it cannot."""
+    api = open_package(name)
+    api.builder()
+    builds = ", ".join(api.targets) if api.targets else "the GPU that is there"
+    return f"{api.version} makes a builder; builds for {builds}"

@@ -61,7 +61,7 @@ def _turing(graph: Graph, target: str) -> Iterator[str]:
     wide = [step for step in steps_of(graph, *MULTIPLICATIONS) if _computes_in(graph, step, FLOAT)]
     if wide:
         yield (
-            f"FP32 GEMM is not supported on Turing ({target}) by TensorRT for RTX, and {len(wide)} steps are one, "
+            f"FP32 GEMM is not supported on Turing ({target}) by TensorRT for RTX, and the model has {len(wide)}, "
             f"such as {wide[0].op} that gives {wide[0].outputs[0]!r}: set precision to fp16"
         )
     if any(kind == BFLOAT16 for kind in graph.types.values()):
