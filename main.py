@@ -69,6 +69,9 @@ def by_hydra() -> None:
         with told():
             return execute(config, list(job.overrides.task))
 
+    from graph.compose import with_ladders
+
+    sys.argv = with_ladders(sys.argv)
     app()
 
 

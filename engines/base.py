@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os.path import expanduser  # unlike Path.expanduser, it leaves "~nobody" as it is
 from pathlib import Path
@@ -105,6 +105,8 @@ class Placement:
     """Why it runs there: "as requested", or what made it fall back."""
     path: Path | None = None
     """The file that the runtime loaded: the weights themselves, or an artifact made from them."""
+    step: int = 0
+    """How many steps of a ladder refused the model before this one took it."""
 
     @property
     def fallback(self) -> bool:
@@ -115,11 +117,25 @@ class Placement:
 class Model(Protocol):
     """A loaded, warmed-up model."""
 
-    inputs: Sequence[Tensor]
-    outputs: Sequence[Tensor]
-    metadata: Mapping[str, str]
-    """What the model file says of itself, such as {"names": "{0: 'person', ...}"}."""
-    placement: Placement
+    @property
+    def inputs(self) -> Sequence[Tensor]:
+        """What it takes, in the order of a call."""
+        ...
+
+    @property
+    def outputs(self) -> Sequence[Tensor]:
+        """What it gives."""
+        ...
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the model file says of itself, such as {"names": "{0: 'person', ...}"}."""
+        ...
+
+    @property
+    def placement(self) -> Placement:
+        """Where it runs now."""
+        ...
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """Run once. Inputs in the order of `inputs`, batched; a C-contiguous array of the right type is not copied."""
@@ -130,11 +146,59 @@ class Model(Protocol):
         ...
 
 
+class DeviceArray(Protocol):
+    """An array in the memory of some device, as its own library has it: a torch tensor, an OrtValue, a numpy array."""
+
+    def __dlpack__(self) -> Any:
+        """A capsule after the DLPack standard, which others read without a copy."""
+        ...
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Kind and number of the device: (1, 0) is the host, (2, N) CUDA device N."""
+        ...
+
+
+class StaysOnDevice(Model, Protocol):
+    """A model that also takes and gives arrays which lie in the memory of its device, without a copy to the host."""
+
+    def on_device(self, *inputs: DeviceArray) -> tuple[DeviceArray, ...]:
+        """Run once. `inputs` fit (this is not checked) and lie on the model's device, and so do the outputs."""
+        ...
+
+
+class Submits(Model, Protocol):
+    """A model that runs several calls beside each other."""
+
+    def submit(self, *inputs: Array) -> Callable[[], tuple[Array, ...]]:
+        """Begin a call and return at once; calling what comes back waits for its outputs. `inputs` stay untouched."""
+        ...
+
+
 class Engine(Protocol):
     """Loads models onto one kind of runtime and device."""
 
     def load(self, spec: ModelSpec) -> Model:
         """Load, verify and warm up; raise `EngineError` when anything is not as asked."""
+        ...
+
+
+class Exporter(Engine, Protocol):
+    """An engine that can make what it loads beforehand."""
+
+    def prepare(
+        self,
+        spec: ModelSpec,
+        *,
+        precision: Precision | None = None,
+        samples: Sequence[Array] = (),
+        origin: str = "",
+        told: Callable[[int], None] = ...,
+    ) -> Path:
+        """Make and keep the file that `load` of `spec` reads, in `precision` (None = the engine's own); its path.
+
+        int8 takes its ranges from `samples`, inputs as the node feeds them, which come from `origin`; `told(n)` is
+        called when n of them have been seen. Raises `EngineError`.
+        """
         ...
 
 

@@ -125,7 +125,7 @@ class Driver:
             count = self._call("cuDeviceGetCount")
         except RuntimeError as e:
             # Without a driver the bindings raise errors of their own, and of several kinds.
-            raise EngineError(f"CUDA cannot be used: {e}; install the NVIDIA driver") from e
+            raise EngineError(f"CUDA cannot be used: {str(e).rstrip('.')}; install the NVIDIA driver") from e
         if number >= count:
             raise EngineError(f"device cuda:{number} is asked for, but the driver offers {count} GPU; set device")
         self._device = self._call("cuDeviceGet", number)

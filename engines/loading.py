@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
-from engines.base import EngineError, Model, ModelSpec, OutOfMemoryError, Precision
+from engines.base import Array, EngineError, Model, ModelSpec, OutOfMemoryError, Precision
 from engines.model import LoadedModel
 from engines.shapes import shape_problem
+from engines.sources import Scheme, calibrated, onnx_source
 
 logger = logging.getLogger(__name__)
 
 
 class Loader(ABC):
     """An engine. What its class adds is how a model is opened."""
+
+    scheme: Scheme = "u8s8"
+    """The kind of int8 files that it reads."""
 
     def __init__(self, device: str, precision: Precision | None, *, allow_fallback: bool, warm_up: int) -> None:
         self.device, self.precision = device, precision
@@ -48,6 +53,27 @@ class Loader(ABC):
             logger.warning("%s: %s was asked for, it runs on %s: %s", spec.name, self.device, at.device, at.reason)
         logger.info("%s runs on %s (%s, %s)", spec.name, at.device, at.provider, at.precision)
         return model
+
+    def prepare(
+        self,
+        spec: ModelSpec,
+        *,
+        precision: Precision | None = None,
+        samples: Sequence[Array] = (),
+        origin: str = "",
+        told: Callable[[int], None] = lambda _: None,
+    ) -> Path:
+        """See `engines.base.Engine`."""
+        try:
+            if precision == "int8":
+                return calibrated(spec, self.scheme, samples, origin, told=told)
+            return self._prepared(spec, precision or self.precision)
+        except EngineError as e:
+            raise type(e)(f"{spec.name}: {e}") from e
+
+    def _prepared(self, spec: ModelSpec, precision: Precision | None) -> Path:
+        """The file that this engine loads for `spec`."""
+        return onnx_source(spec, precision, scheme=self.scheme).path
 
     def _verify(self, spec: ModelSpec, model: LoadedModel) -> None:
         at = model.placement

@@ -26,8 +26,7 @@ class LoadedModel(ABC):
         metadata: Mapping[str, str],
     ) -> None:
         self.name, self.placement = name, placement
-        self.inputs: Sequence[Tensor] = tuple(inputs)
-        self.outputs: Sequence[Tensor] = tuple(outputs)
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.metadata = metadata
         self._closed = False
 

@@ -46,6 +46,16 @@ def driver_cuda_version() -> str:
     return f"{version.value // 1000}.{version.value % 1000 // 10}"
 
 
+def free_memory() -> str:
+    """Free and total memory of the GPU that this thread uses, such as "512 of 6144 MB free"; empty where none is."""
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    try:
+        error = ctypes.CDLL("libcuda.so.1").cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
+    except (OSError, AttributeError):
+        return ""
+    return "" if error else f"{free.value >> 20} of {total.value >> 20} MB free"
+
+
 def _device_name(cuda: ctypes.CDLL, index: int) -> str:
     name = ctypes.create_string_buffer(128)
     cuda.cuDeviceGetName(name, len(name), index)

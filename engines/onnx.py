@@ -1,4 +1,4 @@
-"""The engine on ONNX Runtime, on the CPU or on an NVIDIA GPU.
+"""The engine on ONNX Runtime: on the CPU, or on an NVIDIA GPU by CUDA or TensorRT.
 
 A model that is not where it was asked to be does not load: the provider is read back from the session and compared,
 since ONNX Runtime itself falls back to the CPU with no more than a line of log. Knows no node and no kind of model.
@@ -8,33 +8,35 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal
 
-from engines import nvidia, onnx_file
-from engines.base import EngineError, Model, ModelSpec, Placement, Precision
+from engines import nvidia
+from engines.base import EngineError, ModelSpec, Placement, Precision
+from engines.files import cache_folder
+from engines.loading import Loader, refuse, word_problems
 from engines.onnx_model import OnnxModel, plain
-from engines.shapes import shape_problem
-from engines.weights import fetch
+from engines.sources import onnx_source
 
-logger = logging.getLogger(__name__)
-
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+PROVIDERS = {"cuda": CUDA, "tensorrt": TENSORRT}
+PRECISIONS = ("fp32", "fp16", "int8")
 SILENT = 4
 """ONNX Runtime's log level "fatal": all that matters comes back as an exception or is read back here."""
 
 
-class Onnx:
-    """Loads .onnx files.
+class Onnx(Loader):
+    """Loads .onnx files, and what can be exported to them.
 
-    `device` is "cpu" or "cuda:N". `precision` is what the file must hold (this engine converts nothing); None takes
-    any. `allow_fallback` lets a model asked for on CUDA run on the CPU; `Model.placement` then says so. `threads` is
-    the number of threads of one call, None = one a physical core. `spin` lets them wait in a busy loop. `warm_up` is
-    the number of calls with zeros, for each batch size, before a model is handed out.
+    `device` is "cpu" or "cuda:N"; on a GPU, `provider` is "cuda" or "tensorrt". `precision` is what the weights are:
+    fp16 is made from an fp32 file, int8 was exported before with calibration; null takes what the file holds.
+    `allow_fallback` lets a model asked for on a GPU run on the CPU; `Model.placement` then says so. `threads` is the
+    number of threads of one call, None = one a physical core. `spin` lets them wait in a busy loop.
+    `memory_limit_mb` bounds what the session takes of the GPU's memory. `warm_up` is the number of calls with zeros,
+    for each batch size, before a model is handed out.
     """
 
     def __init__(
@@ -42,57 +44,38 @@ class Onnx:
         device: str = "cpu",
         precision: Precision | None = "fp32",
         *,
+        provider: Literal["cuda", "tensorrt"] = "cuda",
         allow_fallback: bool = False,
         threads: int | None = None,
         spin: bool = False,
+        memory_limit_mb: int | None = None,
         warm_up: int = 2,
     ) -> None:
-        given = {"device": device, "precision": precision, "threads": threads, "warm_up": warm_up}
-        if problems := list(_word_problems(given)):
-            raise EngineError(f"engines.onnx.Onnx: {'; '.join(problems)}")
-        self.device, self.precision, self.allow_fallback = device, precision, allow_fallback
-        self.threads, self.spin, self.warm_up = threads, spin, warm_up
+        given = {"device": device, "precision": precision, "provider": provider, "threads": threads}
+        refuse("engines.onnx.Onnx", _problems(given | {"warm_up": warm_up, "memory_limit_mb": memory_limit_mb}))
+        super().__init__(device, precision, allow_fallback=allow_fallback, warm_up=warm_up)
+        self.provider = CPU if device == "cpu" else PROVIDERS[provider]
+        self.threads, self.spin, self.memory_limit_mb = threads, spin, memory_limit_mb
 
     @classmethod
     def check(cls, params: Mapping[str, Any]) -> Iterable[str]:
         """Mistakes that the parameters show, and packages that are missing; imports nothing heavy."""
-        yield from _word_problems(params)
+        yield from _problems(params)
         device = params.get("device", "cpu")
+        provider = PROVIDERS.get(params.get("provider", "cuda"), CUDA)
         if not find_spec("onnxruntime"):
             yield f"_target_: the package onnxruntime is not installed; {_remedy(device)}"
-        elif device != "cpu" and not params.get("allow_fallback") and not _cuda_library().is_file():
+        elif device != "cpu" and not params.get("allow_fallback") and not _library(provider).is_file():
             yield f"device: is {device!r}, but the installed onnxruntime is built for the CPU only; {_remedy(device)}"
 
-    def load(self, spec: ModelSpec) -> Model:
-        """Load `spec`, verify that it is what and where it was asked to be, and warm it up."""
-        try:
-            model = self._model(spec, fetch(spec.weights))
-        except EngineError as e:
-            raise EngineError(f"{spec.name}: {e}") from e
-        try:
-            model.warm_up(spec, runs=self.warm_up)
-        except EngineError:
-            model.close()
-            raise
-        at = model.placement
-        if at.fallback:
-            logger.warning("%s: %s was asked for, it runs on %s: %s", spec.name, self.device, at.device, at.reason)
-        logger.info("%s runs on %s (%s, %s)", spec.name, at.device, at.provider, at.precision)
-        return model
+    def _open(self, spec: ModelSpec) -> OnnxModel:
+        source = onnx_source(spec, self.precision, scheme=self.scheme)
+        session = self._session(source.path)
+        at = self._place(session, source.precision, source.path, source.story)
+        return OnnxModel(spec.name, session, placement=at, metadata=source.metadata)
 
-    def _model(self, spec: ModelSpec, path: Path) -> OnnxModel:
-        precision = _read(path).precision
-        if None not in (self.precision, precision) and self.precision != precision:
-            raise EngineError(
-                f"precision {self.precision} is asked for, but the weights in {path.name} are {precision}; "
-                f"export the model as {self.precision}, or set precision to {precision} "
-                "(null takes what the file holds)"
-            )
-        session = self._session(path)
-        model = OnnxModel(spec.name, session, placement=self._place(session, precision))
-        if problem := shape_problem(spec, model.inputs, path.name):
-            raise EngineError(problem)
-        return model
+    def _fallback_remedy(self) -> str:
+        return f"{nvidia.INSTALL}; or "
 
     def _session(self, path: Path) -> Any:
         ort = import_ort()
@@ -108,8 +91,19 @@ class Onnx:
     def _providers(self) -> list[tuple[str, dict[str, str]]]:
         if self.device == "cpu":
             return [(CPU, {})]
+        number = self.device.partition(":")[2]
         # TF32 rounds the factors of fp32 products to ten bits: what is called fp32 is computed in fp32.
-        return [(CUDA, {"device_id": self.device.partition(":")[2], "use_tf32": "0"}), (CPU, {})]
+        cuda = {"device_id": number, "use_tf32": "0"}
+        limit = {"gpu_mem_limit": str(self.memory_limit_mb << 20)} if self.memory_limit_mb else {}
+        # What TensorRT has no kernel for, CUDA runs, and what that has none for, the CPU.
+        below = [(CUDA, cuda | limit), (CPU, {})]
+        if self.provider == CUDA:
+            return below
+        kept = str(cache_folder("onnxruntime-tensorrt"))
+        options = {"device_id": number, "trt_engine_cache_enable": "1", "trt_engine_cache_path": kept,
+                   "trt_timing_cache_enable": "1", "trt_timing_cache_path": kept}  # fmt: skip
+        workspace = {"trt_max_workspace_size": str(self.memory_limit_mb << 20)} if self.memory_limit_mb else {}
+        return [(TENSORRT, options | workspace), *below]
 
     def _options(self, ort: Any) -> Any:
         options = ort.SessionOptions()
@@ -119,22 +113,20 @@ class Onnx:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", str(int(self.device != "cpu")))
         return options
 
-    def _place(self, session: Any, precision: Precision | None) -> Placement:
-        """Where the session runs, read back from it; EngineError where that is not allowed."""
+    def _place(self, session: Any, precision: Precision | None, path: Path, story: str) -> Placement:
+        """Where the session runs, read back from it."""
         provider = session.get_providers()[0]
         device, reason = "cpu", "as requested"
-        if provider == CUDA:
-            device = f"cuda:{session.get_provider_options()[CUDA]['device_id']}"
-            provider, reason = _steps(session)
-            device = device if provider == CUDA else "cpu"
+        if provider == self.provider and provider != CPU:
+            device = f"cuda:{session.get_provider_options()[provider]['device_id']}"
+            provider, reason = _steps(session, provider)
+            device = device if provider != CPU else "cpu"
         elif self.device != "cpu":
-            reason = cuda_problem()
-        if device != self.device and not self.allow_fallback:
-            raise EngineError(
-                f"device {self.device} is asked for, but ONNX Runtime put the model on {device} ({provider}): "
-                f"{reason}; {nvidia.INSTALL}; or set device to {device}, or allow_fallback to true"
-            )
-        return Placement("onnx", self.device, device, provider, precision or "unknown", reason)
+            # TensorRT that gives way to CUDA is a fallback as well, though on the same device.
+            device = f"{self.device} without TensorRT" if provider == CUDA else "cpu"
+            reason = gpu_problem(self.provider)
+        reason = f"{reason}; {story}" if story else reason
+        return Placement("onnx", self.device, device, provider, precision or "unknown", reason, path)
 
 
 def import_ort() -> Any:
@@ -151,70 +143,51 @@ def import_ort() -> Any:
 def preload_cuda(ort: Any) -> None:
     """Load the CUDA libraries that came as Python packages, which the dynamic linker does not find by itself."""
     if hasattr(ort, "preload_dlls"):
-        # It prints what it does not find; `cuda_problem` says it where it matters.
+        # It prints what it does not find; `gpu_problem` says it where it matters.
         with contextlib.redirect_stdout(io.StringIO()):
             ort.preload_dlls()
 
 
-def _word_problems(params: Mapping[str, Any]) -> Iterator[str]:
-    device = params.get("device", "cpu")
+def _problems(params: Mapping[str, Any]) -> Iterator[str]:
+    device, provider = params.get("device", "cpu"), params.get("provider", "cuda")
     if not re.fullmatch(r"cpu|cuda:\d+", str(device)):
         yield f"device: is {device!r}; expected 'cpu', or 'cuda:N' for the GPU number N, such as 'cuda:0'"
-    precision = params.get("precision")
-    if precision not in (None, *get_args(Precision)):
-        yield f"precision: is {precision!r}; expected {', '.join(get_args(Precision))}, or null for what the file holds"
-    for key, least in (("threads", 1), ("warm_up", 0)):
-        value = params.get(key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            yield f"{key}: is {value!r}; expected a whole number, {least} or more"
+    if provider not in PROVIDERS:
+        yield f"provider: is {provider!r}; expected {' or '.join(PROVIDERS)}"
+    if params.get("precision") == "bf16":
+        yield "precision: is 'bf16', which ONNX Runtime hardly has kernels for; take fp32 or fp16, or backend=openvino"
+    else:
+        yield from word_problems(params, precisions=PRECISIONS, null="what the file holds")
 
 
 def _remedy(device: Any) -> str:
     return "run: pip install onnxruntime" if device == "cpu" else nvidia.INSTALL
 
 
-def _cuda_library() -> Path:
+def _library(provider: str) -> Path:
     found = find_spec("onnxruntime")
-    return Path(found.origin or "" if found else "").parent / "capi" / "libonnxruntime_providers_cuda.so"
+    name = {CUDA: "cuda", TENSORRT: "tensorrt"}[provider]
+    return Path(found.origin or "" if found else "").parent / "capi" / f"libonnxruntime_providers_{name}.so"
 
 
-def cuda_problem() -> str:
-    """The likely reason why a session that was asked for on CUDA is on the CPU."""
-    if not _cuda_library().is_file():
+def gpu_problem(provider: str = CUDA) -> str:
+    """The likely reason why a session that was asked for on a GPU is somewhere else."""
+    if not _library(provider).is_file():
         return "the installed onnxruntime is built for the CPU only"
-    shared = _cuda_library().with_name("libonnxruntime_providers_shared.so")
-    problem = nvidia.first_problem(["libcuda.so.1", shared, _cuda_library()])
+    shared = _library(provider).with_name("libonnxruntime_providers_shared.so")
+    problem = nvidia.first_problem(["libcuda.so.1", shared, _library(provider)])
     return problem or "ONNX Runtime does not say why; is the GPU supported by this version of CUDA?"
 
 
-def _steps(session: Any) -> tuple[str, str]:
-    """Provider that runs the model's steps, and how many run elsewhere: a session on CUDA leaves some to the CPU."""
+def _steps(session: Any, provider: str) -> tuple[str, str]:
+    """Provider that runs the model's steps, and how many run elsewhere: a session on a GPU leaves some to the CPU."""
     if not hasattr(session, "get_provider_graph_assignment_info"):
-        return CUDA, "as requested"
+        return provider, "as requested"
     counts: dict[str, int] = {}
     for part in session.get_provider_graph_assignment_info():
         counts[part.ep_name] = counts.get(part.ep_name, 0) + len(part.get_nodes())
     total = sum(counts.values())
-    if total and not counts.get(CUDA):
-        return CPU, "CUDA has no kernel for any of the model's steps"
-    return CUDA, f"as requested; {counts.get(CUDA, 0)} of {total} steps on the GPU"
-
-
-def _read(path: Path) -> onnx_file.OnnxFile:
-    """Contents of the file; EngineError with the remedy where it is no ONNX model that can be loaded."""
-    if path.suffix in (".pt", ".pth"):
-        raise EngineError(
-            f"{path} is a PyTorch file, which this engine does not open. Export it with `yolo export "
-            f"model={path.name} format=onnx` (AGPL-3.0 tool) and set detector.weights={path.stem}.onnx, "
-            "or choose detector=yolox_nano, whose official file is ONNX"
-        )
-    if not path.stat().st_size:
-        raise EngineError(f"{path} is empty; get the file again")
-    try:
-        contents = onnx_file.read(path)
-    except ValueError as e:
-        raise EngineError(f"{path} cannot be read as an ONNX model: {e}; export or download it again") from e
-    missing = [name for name in contents.external if not (path.parent / name).is_file()]
-    if missing:
-        raise EngineError(f"{path} keeps weights in {', '.join(missing)}, which is not in {path.parent}; copy it there")
-    return contents
+    if total and not counts.get(provider):
+        first = CUDA if counts.get(CUDA) else CPU
+        return first, f"{provider} has no kernel for any of the model's steps"
+    return provider, f"as requested; {counts.get(provider, 0)} of {total} steps by it"

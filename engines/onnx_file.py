@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself, read from its bytes: precision of the weights, metadata, files that belong to it.
+"""What an ONNX file says of itself, read from its bytes: precision of the weights, opset, metadata, files beside it.
 
 Reads the few protobuf fields that this needs and skips the weights, so it needs no `onnx` package and no memory for
 them. It does not judge whether a runtime can run the graph. Field numbers: onnx/onnx.proto, ModelProto and below.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -29,8 +29,10 @@ class OnnxFile:
     smaller and cast before they are used count as what they are cast to."""
     external: tuple[str, ...]
     """Names of the files, relative to the model's folder, that hold weights which are too big for it."""
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str]
     """What the file says of itself, such as {"names": "{0: 'person', ...}"}."""
+    opset: int | None
+    """Version of the standard operators."""
 
 
 def read(path: Path) -> OnnxFile:
@@ -50,8 +52,18 @@ def read(path: Path) -> OnnxFile:
             elements[PRECISIONS[dtype]] += count
         if location:
             external[location] = None
-    metadata = {text(entry, 1): text(entry, 2) for entry in messages(data, 14)}
-    return OnnxFile(elements.most_common(1)[0][0] if elements else None, tuple(external), metadata)
+    precision = elements.most_common(1)[0][0] if elements else None
+    return OnnxFile(
+        precision, tuple(external), {text(entry, 1): text(entry, 2) for entry in messages(data, 14)}, _opset(data)
+    )
+
+
+def _opset(model: memoryview) -> int | None:
+    """ModelProto 8: the version (2) of the domain (1) without a name."""
+    for entry in messages(model, 8):
+        if text(entry, 1) in ("", "ai.onnx"):
+            return next((v for number, v in fields(entry) if number == 2 and isinstance(v, int)), None)
+    return None
 
 
 def _tensors(graph: memoryview) -> Iterator[memoryview]:

@@ -1,20 +1,19 @@
-"""One loaded ONNX Runtime session as a `Model`: checks what goes in, runs, gives back arrays."""
+"""One loaded ONNX Runtime session as a `Model`: runs on arrays of the host, or stays on its device."""
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from engines.base import Array, EngineError, ModelSpec, Placement, Tensor
-from engines.shapes import text, warm_up_shapes
-
-logger = logging.getLogger(__name__)
+from engines import nvidia
+from engines.base import Array, DeviceArray, EngineError, Placement, Tensor
+from engines.model import LoadedModel
 
 NOISE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |/onnxruntime_src/\S+:\d+ (\S+ .*?\) )?")
+OUT_OF_MEMORY = re.compile(r"Failed to allocate memory|out of memory|CUDA failure 2\b|bad_alloc", re.IGNORECASE)
 DTYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -47,61 +46,45 @@ def plain(error: Exception) -> str:
     return NOISE.sub("", str(error)).strip().rstrip(".")
 
 
-class OnnxModel:
+class OnnxModel(LoadedModel):
     """A model in an ONNX Runtime session. Not for calls from several threads at once."""
 
-    def __init__(self, name: str, session: Any, *, placement: Placement) -> None:
-        self.name, self.placement = name, placement
-        self.inputs: Sequence[Tensor] = tensors(session.get_inputs())
-        self.outputs: Sequence[Tensor] = tensors(session.get_outputs())
-        self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
+    def __init__(self, name: str, session: Any, *, placement: Placement, metadata: Mapping[str, str]) -> None:
+        super().__init__(name, placement, tensors(session.get_inputs()), tensors(session.get_outputs()), metadata)
         self._input_names = [tensor.name for tensor in self.inputs]
         self._output_names = [tensor.name for tensor in self.outputs]
         self._session = session
 
-    def __call__(self, *inputs: Array) -> tuple[Array, ...]:
-        """Run once; see `engines.base.Model`. Raises EngineError for arrays that do not fit, and when the run fails."""
-        self._check(inputs)
-        try:
-            return tuple(self._session.run(self._output_names, dict(zip(self._input_names, inputs, strict=True))))
-        except Exception as e:
-            if self._session is None:
-                raise EngineError(f"{self.name}: the model is closed; load it again") from None
-            raise EngineError(f"{self.name}: the run failed on {self.placement.device}: {plain(e)}") from e
+    def _run(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        return tuple(self._session.run(self._output_names, dict(zip(self._input_names, inputs, strict=True))))
 
-    def close(self) -> None:
-        """Release the session and its memory. May be called again."""
+    def on_device(self, *inputs: DeviceArray) -> tuple[DeviceArray, ...]:
+        """See `engines.base.StaysOnDevice`. The outputs are ONNX Runtime's own arrays (`OrtValue`)."""
+        from onnxruntime import OrtValue
+
+        binding = self._session.io_binding()
+        held = [OrtValue.from_dlpack(array) for array in inputs]
+        for name, value in zip(self._input_names, held, strict=True):
+            binding.bind_ortvalue_input(name, value)
+        kind, _, number = self.placement.device.partition(":")
+        for name in self._output_names:
+            binding.bind_output(name, kind, int(number or 0))
+        binding.synchronize_inputs()
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as e:
+            raise EngineError(f"{self.name}: the run failed on {self.placement.device}: {plain(e)}") from e
+        binding.synchronize_outputs()
+        return tuple(binding.get_outputs())
+
+    def _release(self) -> None:
         self._session = None
 
-    def warm_up(self, spec: ModelSpec, *, runs: int) -> None:
-        """Run on zeros, `runs` times for each batch size; a result that is not finite is a warning.
+    def _plain(self, error: Exception) -> str:
+        return plain(error)
 
-        A model whose height or width is still free after `spec` cannot be warmed up, and is not.
-        """
-        for shapes in warm_up_shapes(spec, self.inputs):
-            zeros = [np.zeros(shape, tensor.dtype) for shape, tensor in zip(shapes, self.inputs, strict=True)]
-            for _ in range(runs):
-                outputs = self(*zeros)
-                if not all(np.isfinite(output).all() for output in outputs):
-                    logger.warning(
-                        "%s gives values that are not finite for a black image on %s at %s; compare it with fp32",
-                        *(self.name, self.placement.device, self.placement.precision),
-                    )
+    def _is_out_of_memory(self, error: Exception) -> bool:
+        return bool(OUT_OF_MEMORY.search(str(error)))
 
-    def _check(self, inputs: tuple[Array, ...]) -> None:
-        if len(inputs) != len(self.inputs):
-            raise EngineError(
-                f"{self.name}: {len(inputs)} arrays are given; the model takes {len(self.inputs)}: {self._input_names}"
-            )
-        for tensor, array in zip(self.inputs, inputs, strict=True):
-            shape = array.shape
-            if array.dtype == tensor.dtype and len(shape) == len(tensor.shape):
-                for want, got in zip(tensor.shape, shape, strict=True):
-                    if want is not None and want != got:
-                        break
-                else:
-                    continue
-            raise EngineError(
-                f"{self.name}: input {tensor.name!r} is {array.dtype} {shape}; "
-                f"expected {tensor.dtype} {text(tensor.shape)}"
-            )
+    def _free_memory(self) -> str:
+        return nvidia.free_memory() if self.placement.device != "cpu" else ""

@@ -8,14 +8,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any, Literal
 
 from engines import cuda, nvidia, trt_api
 from engines.base import EngineError
-from engines.onnx import SILENT, cuda_problem, import_ort, preload_cuda
+from engines.onnx import SILENT, gpu_problem, import_ort, preload_cuda
 from engines.onnx_model import plain
+from engines.versions import installed
 
 TINY_MODEL = base64.b64decode("CAg6LQoOCgF4CgF4EgF5IgNBZGQSAXRaCwoBeBIGCgQIARIAYgsKAXkSBgoECAESAEIECgAQEQ==")
 """y = x + x for a float scalar, opset 17: `onnx.helper.make_model(...).SerializeToString()`, see tests/engines."""
@@ -53,7 +53,7 @@ def probe() -> list[Finding]:
 
 
 def _onnxruntime() -> Iterator[Finding]:
-    plain, gpu = (_installed((name,)) for name in ("onnxruntime", "onnxruntime-gpu"))
+    plain, gpu = (installed(name) for name in ("onnxruntime", "onnxruntime-gpu"))
     if plain and gpu:
         detail = f"onnxruntime {plain} and onnxruntime-gpu {gpu} share one folder, and one hides the other"
         remedy = (
@@ -81,7 +81,7 @@ def _provider(ort: Any, name: str, *, provider: str, remedy: str) -> Finding:
     except Exception as e:
         return Finding("onnxruntime", name, "broken", plain(e), remedy)
     if got != provider:
-        return Finding("onnxruntime", name, "broken", f"a session falls back to {got}: {cuda_problem()}", remedy)
+        return Finding("onnxruntime", name, "broken", f"a session falls back to {got}: {gpu_problem()}", remedy)
     return Finding("onnxruntime", name, "works", f"a session runs on {provider}")
 
 
@@ -103,7 +103,7 @@ def _run_tiny(ort: Any, provider: str) -> str:
 
 def _packages() -> Iterator[Finding]:
     for name, distributions, remedy in PACKAGES:
-        found = _installed(distributions)
+        found = installed(*distributions)
         if found and not find_spec(name):
             yield Finding("packages", name, "broken", f"{found} is installed, but has no module {name}", remedy)
         elif found:
@@ -116,7 +116,7 @@ def _tensorrt() -> Iterator[Finding]:
     """Whether each of NVIDIA's packages makes a builder, which TensorRT for RTX does without a GPU."""
     for name, distributions in TENSORRT:
         remedy = f"run: {trt_api.INSTALL[name]}"
-        if not _installed(distributions) and not find_spec(name):
+        if not installed(*distributions) and not find_spec(name):
             yield Finding("packages", name, "missing", "not installed; this is optional", remedy)
             continue
         try:
@@ -127,7 +127,7 @@ def _tensorrt() -> Iterator[Finding]:
 
 def _cuda_bindings() -> Finding:
     """What backend=trt calls the driver by."""
-    found = _installed(("cuda-bindings",))
+    found = installed("cuda-bindings")
     if not found:
         return Finding(
             "packages", "cuda-bindings", "missing", "not installed; this is optional", f"run: {cuda.INSTALL}"
@@ -151,13 +151,3 @@ def _gpu() -> Finding:
     if not names:
         return Finding("gpu", "nvidia", "missing", "the driver works but offers no GPU", "connect or enable a GPU")
     return Finding("gpu", "nvidia", "works", detail)
-
-
-def _installed(distributions: tuple[str, ...]) -> str | None:
-    """Version of the first of the distributions that is installed."""
-    for name in distributions:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return None

@@ -208,7 +208,7 @@ def _opened(name: str) -> TensorRt:
 def _logger(module: Any, log: Log) -> Any:
     """TensorRT's kind of logger, which passes everything on."""
 
-    class Logger(module.ILogger):  # type: ignore[misc]
+    class Logger(module.ILogger):
         def __init__(self) -> None:
             module.ILogger.__init__(self)
 

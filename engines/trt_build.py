@@ -135,7 +135,7 @@ def _add_profile(
 def _monitor(trt: Any, on_progress: Progress | None) -> Any:
     """TensorRT's kind of progress monitor. Any error of `on_progress`, and Ctrl-C, stops the build and is kept."""
 
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+    class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self.steps: dict[str, int] = {}

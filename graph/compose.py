@@ -74,7 +74,7 @@ def composed(words: Sequence[str]) -> tuple[dict[str, Any], bool]:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("config", list(words), return_hydra_config=True)
+            cfg = compose("config", with_ladders(words), return_hydra_config=True)
         is_sweep = str(cfg.hydra.mode).endswith("MULTIRUN")
         with open_dict(cfg):
             del cfg["hydra"]
@@ -83,6 +83,19 @@ def composed(words: Sequence[str]) -> tuple[dict[str, Any], bool]:
         raise ConfigError([_told(e)]) from e
     assert isinstance(config, dict)
     return {str(k): v for k, v in config.items()}, is_sweep
+
+
+def with_ladders(words: Sequence[str]) -> list[str]:
+    """`backend=[a,b]` is the ladder of that group: `backend=ladder backend.steps=[a,b]`."""
+    found = []
+    for word in words:
+        group, _, value = word.partition("=")
+        is_list = value.startswith("[") and value.endswith("]")
+        if is_list and (CONF / group / "ladder.yaml").is_file():
+            found += [f"{group}=ladder", f"{group}.steps={value}"]
+        else:
+            found.append(word)
+    return found
 
 
 def checked(config: Mapping[str, Any], *, allowed: Sequence[str]) -> Graph:

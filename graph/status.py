@@ -84,8 +84,11 @@ class Status:
         told = []
         for node in self._runtime.read_nodes():
             facts: Mapping[str, Any] = node.facts
-            if facts.get("model", {}).get("fallback") == "true":
-                told.append(f"{node.name} FELL BACK to {facts['model']['device']}")
+            model = facts.get("model", {})
+            if model.get("fallback") == "true":
+                told.append(f"{node.name} FELL BACK to {model['device']}")
+            elif model.get("step", "0") != "0":
+                told.append(f"{node.name} on {model['backend']}, choice {int(model['step']) + 1}")
         for name, step in self._runtime.steps.items():
             words = step.node.status() if step.node is not None else ""
             if words:

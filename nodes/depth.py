@@ -24,11 +24,12 @@ KINDS = ("relative", "metres")
 class Depth(Node):
     """Estimates how far everything in a frame is.
 
-    `weights` is a path, or {url, sha256}. `size_wh` is the size that the model is fed with, `multiple_of` what both of
-    its sides must be multiples of: the patch of a transformer, 14 for Depth-Anything. `kind` says what the model's
-    output is: "metres", or "relative" without unit, larger = nearer. A pixel of value v (0..255) is fed as
-    `(v / 255 - mean) / std`. Metres are multiplied by `output_scale`, which adapts a model to a camera other than its
-    own, and limited to `min_m`..`max_m`.
+    `weights` is a path, {url, sha256}, or "random"; PyTorch weights and random ones belong to the network
+    `architecture`. `size_wh` is the size that the model is fed with, `multiple_of` what both of its sides must be
+    multiples of: the patch of a transformer, 14 for Depth-Anything. `kind` says what the model's output is: "metres",
+    or "relative" without unit, larger = nearer. A pixel of value v (0..255) is fed as `(v / 255 - mean) / std`. Metres
+    are multiplied by `output_scale`, which adapts a model to a camera other than its own, and limited to
+    `min_m`..`max_m`.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Depth(Node):
         name: str,
         *,
         weights: Any,
+        architecture: str | None = None,
         size_wh: Sequence[int],
         kind: Literal["relative", "metres"],
         multiple_of: int = 1,
@@ -47,6 +49,7 @@ class Depth(Node):
         max_m: float = 100.0,
     ) -> None:
         self.engine, self.name, self.weights, self.kind = engine, name, weights, kind
+        self.architecture = architecture
         self.size_wh = (size_wh[0], size_wh[1])
         self.multiple_of, self.mean, self.std = multiple_of, mean, std
         self.output_scale, self.min_m, self.max_m = output_scale, min_m, max_m
@@ -74,7 +77,13 @@ class Depth(Node):
 
     def setup(self) -> None:
         """Load the model."""
-        self.model = ImageModel(self.engine, name=self.name, weights=self.weights, size_wh=self.size_wh)
+        self.model = ImageModel(
+            self.engine,
+            name=self.name,
+            weights=self.weights,
+            size_wh=self.size_wh,
+            architecture=self.architecture,
+        )
         scale = [1 / (255 * s) for s in self.std]
         offset = [-m / s for m, s in zip(self.mean, self.std, strict=True)]
         self.tensor = ImageTensor(

@@ -25,10 +25,11 @@ COLOURS = ("rgb", "bgr")
 class Detector(Node):
     """Finds objects of the classes that a YOLO-like model knows.
 
-    `weights` is a path, or {url, sha256}. `size_wh`, `head`, `colour`, `value_max` (a white pixel, 1 or 255) and `pad`
-    describe the model and stand in its preset. `min_conf` is the least confidence of what is emitted; `iou` the overlap
-    above which the less confident of two boxes is dropped, only within a class unless `agnostic`. `classes` names what
-    to keep, None = everything; `class_names` is needed only where the model file does not tell its own.
+    `weights` is a path, {url, sha256}, or "random"; PyTorch weights and random ones belong to the network
+    `architecture`. `size_wh`, `head`, `colour`, `value_max` (a white pixel, 1 or 255) and `pad` describe the model and
+    stand in its preset. `min_conf` is the least confidence of what is emitted; `iou` the overlap above which the less
+    confident of two boxes is dropped, only within a class unless `agnostic`. `classes` names what to keep, None =
+    everything; `class_names` is needed only where the model file does not tell its own.
 
     The default of `iou`: of 0.40 to 0.70, 0.55 gave the best mAP50-95 for YOLO11n on 64 images of COCO (0.482), with
     fewer doubled objects at `min_conf` 0.25 than the usual 0.70 (84 false boxes, not 96).
@@ -40,6 +41,7 @@ class Detector(Node):
         name: str,
         *,
         weights: Any,
+        architecture: str | None = None,
         size_wh: Sequence[int] = (640, 640),
         head: HeadName = "auto",
         min_conf: float = 0.25,
@@ -53,6 +55,7 @@ class Detector(Node):
         pad: Anchor = "centre",
     ) -> None:
         self.engine, self.name, self.weights, self.head_name = engine, name, weights, head
+        self.architecture = architecture
         self.size_wh = (size_wh[0], size_wh[1])
         self.min_conf, self.iou, self.agnostic, self.max_detections = min_conf, iou, agnostic, max_detections
         self.classes, self.class_names = classes, tuple(class_names or ())
@@ -81,7 +84,13 @@ class Detector(Node):
 
     def setup(self) -> None:
         """Load the model, and find out how its output is to be read."""
-        self.model = ImageModel(self.engine, name=self.name, weights=self.weights, size_wh=self.size_wh)
+        self.model = ImageModel(
+            self.engine,
+            name=self.name,
+            weights=self.weights,
+            size_wh=self.size_wh,
+            architecture=self.architecture,
+        )
         metadata, outputs = self.model.model.metadata, self.model.model.outputs
         try:
             self.head = find_head(self.head_name, tuple(outputs[0].shape), self.size_wh)

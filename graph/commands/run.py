@@ -124,6 +124,8 @@ def _closing_lines(summary: Mapping[str, Any]) -> str:
     lines = [f"{summary['end']}: {summary['frames']} frames in {summary['seconds']:.1f} s ({summary['fps']} fps){ages}"]
     for name, m in summary["models"].items():
         lines.append(f"  {name}: {m.get('name')} on {m.get('device')}, {m.get('provider')}, {m.get('precision')}")
+        if m.get("step", "0") != "0" or m.get("fallback") == "true":
+            lines.append(f"    {m.get('reason')}")
     for name, facts in summary["facts"].items():
         if figures := facts.get(FIGURES):
             lines.append(f"  {name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()))

@@ -18,20 +18,27 @@ SAMPLE = 101
 class ImageModel:
     """A model with one input (1, 3, h, w)."""
 
-    def __init__(self, engine: Engine, *, name: str, weights: Any, size_wh: tuple[int, int]) -> None:
+    def __init__(
+        self, engine: Engine, *, name: str, weights: Any, size_wh: tuple[int, int], architecture: str | None = None
+    ) -> None:
         shape = (1, 3, size_wh[1], size_wh[0])
         self.name = name
-        self.model: Model = engine.load(ModelSpec(name, Weights.parse(weights), {"": shape}))
+        spec = ModelSpec(name, Weights.parse(weights), {"": shape}, architecture=architecture)
+        self.model: Model = engine.load(spec)
         # Read back: a wrong size must fail here, with any engine, and not look like a model that sees nothing.
         takes = [tuple(i.shape) for i in self.model.inputs]
         if len(takes) != 1 or not _fits(takes[0], shape):
             self.model.close()
             raise EngineError(f"{name}: the model takes {takes}; expected one input {shape}; set size_wh to its size")
         self._dtype = self.model.inputs[0].dtype
+        self._facts: dict[str, str] = {}
+        self._read_placement()
 
     def __call__(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """First output, float32, for `image` (1, 3, h, w); EngineError where its values are not finite."""
         output = self.model(image.astype(self._dtype, copy=False))[0].astype(np.float32, copy=False)
+        if self.model.placement is not self._placement:
+            self._read_placement()
         if not np.isfinite(output.ravel()[::SAMPLE]).all():
             placement = self.model.placement
             raise EngineError(
@@ -41,9 +48,12 @@ class ImageModel:
         return output
 
     def facts(self) -> Mapping[str, str]:
-        """Where the model runs, as read back from the runtime."""
-        placement = self.model.placement
-        return {
+        """Where the model runs, as read back from the runtime; it stays true when a ladder goes down a step."""
+        return self._facts
+
+    def _read_placement(self) -> None:
+        self._placement = placement = self.model.placement
+        self._facts |= {
             "name": self.name,
             "backend": placement.backend,
             "requested_device": placement.requested_device,
@@ -52,6 +62,7 @@ class ImageModel:
             "precision": placement.precision,
             "reason": placement.reason,
             "fallback": str(placement.fallback).lower(),
+            "step": str(placement.step),
         }
 
     def close(self) -> None:

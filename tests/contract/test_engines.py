@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,28 @@ GPU = [pytest.mark.gpu, pytest.mark.skipif(bool(NO_CUDA), reason=str(NO_CUDA))]
 NO_TENSORRT = next(iter(Trt.check({})), None) or nvidia.load_problem("libcuda.so.1")
 TENSORRT = [pytest.mark.gpu, pytest.mark.skipif(bool(NO_TENSORRT), reason=str(NO_TENSORRT))]
 
+
+def needs(package: str) -> list[pytest.MarkDecorator]:
+    """Skips where `package` is not installed: the light tests do without the heavy ones."""
+    return [pytest.mark.skipif(find_spec(package) is None, reason=f"the package {package} is not installed")]
+
+
+def openvino() -> Engine:
+    from engines.openvino import OpenVino
+
+    return OpenVino()
+
+
+def torch() -> Engine:
+    from engines.torch import Torch
+
+    return Torch()
+
+
 ENGINES = [
     pytest.param(Onnx, "cpu", id="onnx-cpu"),
+    pytest.param(openvino, "cpu", id="openvino-cpu", marks=needs("openvino")),
+    pytest.param(torch, "cpu", id="torch-cpu", marks=needs("torch")),
     pytest.param(lambda: Onnx("cuda:0"), "cuda:0", id="onnx-cuda", marks=GPU),
     pytest.param(lambda: Trt("cuda:0", "fp32", batch=(1, 1, 8)), "cuda:0", id="trt", marks=TENSORRT),
     *(

@@ -28,7 +28,7 @@ def message(engine: Onnx, *given, **more) -> str:
 
 def test_asked_for_cuda_but_on_the_cpu_is_an_error_that_names_both_cause_and_remedy(cpu_build, tmp_path):
     assert message(Onnx("cuda:0"), conv(tmp_path / "m.onnx")) == (
-        "tiny: device cuda:0 is asked for, but ONNX Runtime put the model on cpu (CPUExecutionProvider): "
+        "tiny: device cuda:0 is asked for, but onnx put the model on cpu (CPUExecutionProvider): "
         f"{CPU_ONLY}; install the NVIDIA driver, and: pip uninstall onnxruntime && "
         'pip install "onnxruntime-gpu[cuda,cudnn]"; or set device to cpu, or allow_fallback to true'
     )
@@ -57,11 +57,44 @@ def test_precision_is_read_from_the_file(dtype, found, tmp_path):
     model.close()
 
 
-def test_another_precision_than_that_of_the_file_is_an_error_that_names_both(tmp_path):
-    assert message(Onnx(precision="fp16"), conv(tmp_path / "m.onnx")) == (
-        "tiny: precision fp16 is asked for, but the weights in m.onnx are fp32; "
-        "export the model as fp16, or set precision to fp32 (null takes what the file holds)"
+def test_weights_of_less_precision_than_asked_for_are_an_error_that_names_both(tmp_path):
+    assert message(Onnx(precision="fp32"), conv(tmp_path / "m.onnx", dtype=np.float16)) == (
+        "tiny: precision fp32 is asked for, but the weights in m.onnx are fp16; "
+        "give a file with fp32 weights, or set precision to fp16 (null takes what the file holds)"
     )
+
+
+def test_fp16_is_made_of_an_fp32_file_once_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = conv(tmp_path / "m.onnx")
+    made = []
+    for _ in range(2):
+        model = Onnx(precision="fp16").load(spec(path))
+        at = model.placement
+        assert (at.precision, at.reason) == ("fp16", "as requested; made in fp16 from m.onnx")
+        assert model.metadata["names"] == "{0: 'person'}"
+        x = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
+        np.testing.assert_allclose(model(x)[0][:, 0], x.sum(axis=1), rtol=2e-3)
+        made.append((at.path, at.path.stat().st_mtime_ns))
+        model.close()
+    assert made[0] == made[1]
+
+
+def test_int8_is_never_made_in_silence(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    said = message(Onnx(precision="int8"), conv(tmp_path / "m.onnx"))
+    assert said.startswith("tiny: precision int8 is asked for, but these weights were not calibrated for this backend")
+    assert "command.precision=int8" in said
+
+
+def test_arrays_on_the_device_are_neither_copied_in_nor_out(tmp_path):
+    model = Onnx().load(spec(conv(tmp_path / "m.onnx")))
+    x = np.random.default_rng(0).random((2, 3, 8, 8), np.float32)
+    (y,) = model.on_device(x)
+    np.testing.assert_array_equal(np.from_dlpack(y), model(x)[0])
+    (z,) = model.on_device(np.from_dlpack(y)[:, [0, 1, 0]].copy())
+    assert z.shape() == [2, 2, 8, 8]
+    model.close()
 
 
 def test_precision_null_takes_what_the_file_holds(tmp_path):
@@ -78,7 +111,7 @@ def test_precision_null_takes_what_the_file_holds(tmp_path):
         ({"device": "cuda"}, "device: is 'cuda'; expected 'cpu', or 'cuda:N' for the GPU number N, such as 'cuda:0'"),
         (
             {"precision": "half"},
-            "precision: is 'half'; expected fp32, fp16, bf16, int8, or null for what the file holds",
+            "precision: is 'half'; expected fp32, fp16, int8, or null for what the file holds",
         ),
         ({"threads": 0}, "threads: is 0; expected a whole number, 1 or more"),
         ({"threads": True}, "threads: is True; expected a whole number, 1 or more"),
@@ -106,17 +139,6 @@ def test_check_finds_a_device_that_the_installed_package_cannot_use(cpu_build):
 
 def test_check_is_content_with_the_defaults():
     assert list(Onnx.check({})) == []
-
-
-@pytest.mark.parametrize("suffix", [".pt", ".pth"])
-def test_a_pytorch_file_is_refused_with_the_way_to_export_it(suffix, tmp_path):
-    path = tmp_path / f"yolo11n{suffix}"
-    path.write_bytes(b"PK\x03\x04")
-    assert message(Onnx(), path) == (
-        f"tiny: {path} is a PyTorch file, which this engine does not open. Export it with `yolo export "
-        f"model=yolo11n{suffix} format=onnx` (AGPL-3.0 tool) and set detector.weights=yolo11n.onnx, "
-        "or choose detector=yolox_nano, whose official file is ONNX"
-    )
 
 
 def test_a_folder_is_refused(tmp_path):

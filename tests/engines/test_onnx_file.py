@@ -19,7 +19,7 @@ def weights_of(path, **arrays):
 )
 def test_the_precision_is_the_type_of_the_weights(tmp_path, dtype, precision):
     path = weights_of(tmp_path / "m.onnx", w=np.zeros((4, 5), dtype))
-    assert onnx_file.read(path) == OnnxFile(precision, ())
+    assert onnx_file.read(path) == OnnxFile(precision, (), {}, 17)
 
 
 def test_where_types_are_mixed_most_elements_decide(tmp_path):
@@ -39,10 +39,15 @@ def test_weights_that_are_only_stored_as_fp16_are_what_they_are_cast_to(tmp_path
     assert onnx_file.read(path).precision == "fp32"
 
 
+def test_metadata_and_opset_are_read(tmp_path):
+    contents = onnx_file.read(conv(tmp_path / "m.onnx"))
+    assert (contents.metadata, contents.opset) == ({"names": "{0: 'person'}"}, 17)
+
+
 def test_files_of_external_weights_are_named_once(tmp_path):
     path = weights_of(tmp_path / "m.onnx", a=np.zeros(9, "f4"), b=np.zeros(9, "f4"))
     onnx.save(onnx.load(path), path, save_as_external_data=True, location="m.bin", size_threshold=0)
-    assert onnx_file.read(path) == OnnxFile("fp32", ("m.bin",))
+    assert onnx_file.read(path) == OnnxFile("fp32", ("m.bin",), {}, 17)
 
 
 def complaint(path) -> str:

@@ -343,9 +343,13 @@ def test_what_turing_cannot_is_said_before_a_build_with_what_to_do(tmp_path):
     assert builds(engine) == 0
 
 
-def test_a_precision_that_the_file_does_not_hold_is_refused(tmp_path):
-    with pytest.raises(EngineError, match=r"^tiny: precision fp16 is asked for, but the weights in m\.onnx are fp32"):
-        TrtOnStandIn("11", precision="fp16").load(spec(conv(tmp_path / "m.onnx")))
+def test_a_precision_that_the_file_does_not_hold_is_made_from_fp32_or_refused(tmp_path):
+    model = TrtOnStandIn("11", precision="fp16").load(spec(conv(tmp_path / "m.onnx")))
+    assert model.placement.precision == "fp16"
+    assert model.placement.reason == "as requested: sm86, Stand-in GPU; made in fp16 from m.onnx"
+    model.close()
+    with pytest.raises(EngineError, match=r"^tiny: precision fp32 is asked for, but the weights in h\.onnx are fp16"):
+        TrtOnStandIn("11", precision="fp32").load(spec(conv(tmp_path / "h.onnx", dtype=np.float16)))
 
 
 def test_bf16_is_a_choice_of_the_builder_on_tensorrt_10_only(tmp_path):
@@ -354,7 +358,7 @@ def test_bf16_is_a_choice_of_the_builder_on_tensorrt_10_only(tmp_path):
     assert engine.trt.built[1].flags == ["BF16"]
     assert model.placement.precision == "bf16"
     model.close()
-    with pytest.raises(EngineError, match="precision bf16 is asked for"):
+    with pytest.raises(EngineError, match="there are no ONNX files in bf16"):
         TrtOnStandIn("11", precision="bf16").load(spec(conv(tmp_path / "m.onnx")))
 
 

@@ -186,6 +186,7 @@ def test_facts_tell_where_the_model_runs():
         "precision": "fp32",
         "reason": "as requested",
         "fallback": "false",
+        "step": "0",
     }
 
 

@@ -1,0 +1,192 @@
+"""Models in PyTorch: on the CPU, and on CUDA with a stream, kept buffers and graphs. Imported with PyTorch only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from engines.base import Array, DeviceArray, Placement, Tensor
+from engines.model import LoadedModel
+
+if TYPE_CHECKING:
+    from engines.torch import Network, Torch
+
+Shapes = tuple[tuple[int, ...], ...]
+CAPTURE_RUNS = 3
+"""Runs before a graph is captured: the first ones choose algorithms and take memory."""
+
+
+class TorchModel(LoadedModel):
+    """A module on the CPU. Not for calls from several threads at once."""
+
+    def __init__(
+        self,
+        name: str,
+        placement: Placement,
+        network: Network,
+        *,
+        engine: Torch,
+        first: Shapes | None,
+    ) -> None:
+        super().__init__(name, placement, network.inputs, (), network.metadata)
+        self._make, self._dtype, self._mode = network.make, engine.dtype(), engine.mode
+        self._layout = torch.channels_last if engine.channels_last else torch.contiguous_format
+        self._modules: dict[Shapes, Any] = {}
+        self._priority = engine.priority
+        self._open()
+        if first is not None:
+            outputs = self._run(tuple(np.zeros(s, t.dtype) for s, t in zip(first, self.inputs, strict=True)))
+            free = any(t.shape and t.shape[0] is None for t in self.inputs)
+            self.outputs = tuple(
+                Tensor(name, (None if free else x.shape[0], *x.shape[1:]) if x.ndim else (), x.dtype)
+                for name, x in zip(network.output_names, outputs, strict=True)
+            )
+
+    def _open(self) -> None:
+        """Acquire what a device wants."""
+
+    def _run(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        with torch.inference_mode():
+            fed = [self._fit(torch.from_numpy(_writable(x))) for x in inputs]
+            outputs = self._forward(tuple(x.shape for x in inputs))(*fed)
+            return tuple(_own(x, fed) for x in _tuple(outputs))
+
+    def on_device(self, *inputs: DeviceArray) -> tuple[DeviceArray, ...]:
+        """See `engines.base.StaysOnDevice`. The outputs are tensors."""
+        with torch.inference_mode():
+            fed = [self._fit(torch.from_dlpack(x)) for x in inputs]
+            return _tuple(self._forward(tuple(tuple(x.shape) for x in fed))(*fed))
+
+    def _forward(self, shapes: Shapes) -> Any:
+        if shapes not in self._modules:
+            module = self._make(shapes)
+            self._modules[shapes] = torch.compile(module, dynamic=False) if self._mode == "compile" else module
+        return self._modules[shapes]
+
+    def _fit(self, x: torch.Tensor) -> torch.Tensor:
+        """`x` in the type and layout that the module computes in: itself, where it has them."""
+        if not x.is_floating_point():
+            return x
+        x = x.to(self._dtype)
+        return x.contiguous(memory_format=self._layout) if x.ndim == 4 else x
+
+    def _release(self) -> None:
+        self._modules.clear()
+        self._make = _closed
+
+
+class CudaModel(TorchModel):
+    """A module on a CUDA device: one stream of its own, pinned buffers that are kept, and graphs where asked for."""
+
+    def _open(self) -> None:
+        self._device = torch.device(self.placement.device)
+        self._stream = torch.cuda.Stream(self._device, priority=self._priority)
+        self._pinned: dict[tuple[Shapes, str], list[torch.Tensor]] = {}
+        self._graphs: dict[Shapes, tuple[Any, list[torch.Tensor], tuple[torch.Tensor, ...]]] = {}
+
+    def _run(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        shapes = tuple(x.shape for x in inputs)
+        with torch.inference_mode(), torch.cuda.stream(self._stream):
+            pinned = self._kept((shapes, "in"), [torch.from_numpy(_writable(x)) for x in inputs])
+            for buffer, x in zip(pinned, inputs, strict=True):
+                np.copyto(buffer.numpy(), x)
+            outputs = self._compute(shapes, [x.to(self._device, non_blocking=True) for x in pinned])
+            results = self._kept((shapes, "out"), [_wide(x) for x in outputs])
+            for buffer, x in zip(results, outputs, strict=True):
+                buffer.copy_(_wide(x), non_blocking=True)
+            # The only wait: until the outputs have come down.
+            self._stream.synchronize()
+            return tuple(np.array(buffer.numpy()) for buffer in results)
+
+    def on_device(self, *inputs: DeviceArray) -> tuple[DeviceArray, ...]:
+        """See `engines.base.StaysOnDevice`. Runs in the order of the caller's current stream; nothing waits here."""
+        given = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(given)
+        with torch.inference_mode(), torch.cuda.stream(self._stream):
+            fed = [torch.from_dlpack(x) for x in inputs]
+            outputs = self._compute(tuple(tuple(x.shape) for x in fed), fed)
+            # What a graph writes, it writes again at the next call.
+            own = tuple(x.clone() for x in outputs) if self._mode == "graph" else outputs
+        given.wait_stream(self._stream)
+        for x in own:
+            x.record_stream(given)
+        return own
+
+    def _compute(self, shapes: Shapes, inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        if self._mode != "graph":
+            return _tuple(self._forward(shapes)(*[self._fit(x) for x in inputs]))
+        if shapes not in self._graphs:
+            self._graphs[shapes] = self._capture(shapes, inputs)
+        graph, fed, outputs = self._graphs[shapes]
+        for buffer, x in zip(fed, inputs, strict=True):
+            buffer.copy_(x, non_blocking=True)
+        graph.replay()
+        return outputs
+
+    def _capture(self, shapes: Shapes, inputs: list[torch.Tensor]) -> tuple[Any, list[torch.Tensor], Any]:
+        module, fed = self._forward(shapes), [x.clone() for x in inputs]
+        for _ in range(CAPTURE_RUNS):
+            module(*[self._fit(x) for x in fed])
+        self._stream.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self._stream):
+            outputs = _tuple(module(*[self._fit(x) for x in fed]))
+        return graph, fed, outputs
+
+    def _kept(self, key: tuple[Shapes, str], like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Page-locked host memory, made once for each shape: copies from other memory would block the host."""
+        if key not in self._pinned:
+            self._pinned[key] = [torch.empty(x.shape, dtype=x.dtype, pin_memory=True) for x in like]
+        return self._pinned[key]
+
+    def _is_out_of_memory(self, error: Exception) -> bool:
+        return isinstance(error, torch.cuda.OutOfMemoryError)
+
+    def _free_memory(self) -> str:
+        free, total = torch.cuda.mem_get_info(self._device)
+        return f"{free >> 20} of {total >> 20} MB free"
+
+    def _release(self) -> None:
+        self._stream.synchronize()
+        self._graphs.clear()
+        self._pinned.clear()
+        super()._release()
+        torch.cuda.empty_cache()
+
+
+def _tuple(outputs: Any) -> tuple[torch.Tensor, ...]:
+    return tuple(outputs) if isinstance(outputs, tuple | list) else (outputs,)
+
+
+def _wide(x: torch.Tensor) -> torch.Tensor:
+    """Half precision as fp32, which numpy and the nodes know."""
+    return x.float() if x.is_floating_point() and x.dtype != torch.float64 else x
+
+
+def _own(x: torch.Tensor, inputs: Sequence[torch.Tensor]) -> Array:
+    """`x` as an array whose memory is nobody else's."""
+    wide = _wide(x).contiguous()
+    shared = any(wide.untyped_storage().data_ptr() == i.untyped_storage().data_ptr() for i in inputs)
+    array: Array = wide.numpy()
+    return array.copy() if shared else array
+
+
+def _writable(array: Array) -> Array:
+    """The same memory as an array that may be written: PyTorch warns of others, though it writes into no input."""
+    if array.flags.writeable:
+        return array
+    there = dict(array.__array_interface__)
+    there["data"] = (there["data"][0], False)
+    return np.asarray(_Interface(there, array))
+
+
+class _Interface:
+    def __init__(self, there: dict[str, Any], owner: Array) -> None:
+        self.__array_interface__, self._owner = there, owner
+
+
+def _closed(shapes: Shapes) -> Any:
+    raise RuntimeError("the model is closed")
