@@ -45,6 +45,8 @@ class Trt(Loader):
     zeros, for each batch size, before a model is handed out.
     """
 
+    scheme = "s8s8"
+
     def __init__(
         self,
         device: str = "cuda:0",
@@ -96,7 +98,7 @@ class Trt(Loader):
 
     def _open(self, spec: ModelSpec) -> TrtModel:
         api = self.open_package()
-        source, flag = self._source(spec, api)
+        source, flag = self._source(spec, api, self.precision)
         device = self.open_device()
         try:
             target = self._target(api, device)
@@ -118,11 +120,23 @@ class Trt(Loader):
         )
         return TrtModel(spec.name, execution, placement=placement, metadata=source.metadata)
 
-    def _source(self, spec: ModelSpec, api: TensorRt) -> tuple[OnnxSource, Precision | None]:
+    def _prepared(self, spec: ModelSpec, precision: Precision | None) -> Path:
+        """The engine; TensorRT for RTX builds that of a named target without having such a GPU."""
+        api = self.open_package()
+        source, flag = self._source(spec, api, precision)
+        target, name = self.target, ""
+        if not api.rtx or target == "current":
+            device = self.open_device()
+            device.close()
+            target, name = self._target(api, device), device.name
+        return self._artifact(spec, api, source, self._graph(spec, source), flag=flag, target=target, device=name)
+
+    def _source(
+        self, spec: ModelSpec, api: TensorRt, precision: Precision | None
+    ) -> tuple[OnnxSource, Precision | None]:
         """The ONNX file, and the precision that the builder is to change it to: TensorRT 10 has bf16 only so."""
-        if self.precision == "bf16" and api.takes_flags:
-            return onnx_source(spec, "fp32", scheme="s8s8"), "bf16"
-        return onnx_source(spec, self.precision, scheme="s8s8"), None
+        flag: Precision | None = "bf16" if precision == "bf16" and api.takes_flags else None
+        return onnx_source(spec, "fp32" if flag else precision, scheme=self.scheme), flag
 
     def _target(self, api: TensorRt, device: Device) -> str:
         """What the device is; EngineError where an engine for it is not what is asked for, or cannot be."""

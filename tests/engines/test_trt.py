@@ -249,6 +249,37 @@ def test_an_engine_is_built_once_and_again_where_anything_that_matters_differs(f
     assert [load(warm_up=1, priority=-1, spin=True, memory_limit_mb=99, cuda_graph=False)] == [0]
 
 
+def test_tensorrt_for_rtx_prepares_an_engine_without_a_gpu_and_load_takes_it(tmp_path):
+    wanted, more = spec(conv(tmp_path / "m.onnx")), {"target": "sm75", "capability": (7, 5)}
+    engine = TrtOnStandIn("rtx", **more)
+    path = engine.prepare(wanted)
+    assert engine.driver.calls == []
+    assert engine.trt.built[1].target == "SM75"
+    engine = TrtOnStandIn("rtx", **more)
+    model = engine.load(wanted)
+    assert (model.placement.path, builds(engine)) == (path, 0)
+    model.close()
+
+
+def test_tensorrt_prepares_an_engine_for_the_gpu_that_is_there(tmp_path):
+    engine = TrtOnStandIn("11", precision="fp32")
+    path = engine.prepare(spec(conv(tmp_path / "m.onnx")), precision="fp16")
+    assert engine.driver.held == 0
+    engine = TrtOnStandIn("11", precision="fp16")
+    model = engine.load(spec(conv(tmp_path / "m.onnx")))
+    assert (model.placement.path, builds(engine)) == (path, 0)
+    model.close()
+
+
+@pytest.mark.parametrize("target", ["sm75", "sm86"])
+def test_a_real_engine_is_prepared_on_this_machine(target, rtx, tmp_path):
+    engine = Trt(package="tensorrt_rtx", target=target, precision="fp16")
+    path = engine.prepare(ModelSpec("tiny", Weights(str(trt_models.matmul(tmp_path / "m.onnx")))))
+    assert path.name.startswith("m-fp16-")
+    assert target in path.name
+    assert path.stat().st_size > 1000
+
+
 def test_an_engine_of_tensorrt_is_for_one_model_of_gpu_and_one_for_rtx_for_all_of_a_kind(tmp_path):
     path = conv(tmp_path / "m.onnx")
     for flavour, again in (("11", 1), ("rtx", 0)):
