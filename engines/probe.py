@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from engines import nvidia
+from engines import cuda, nvidia, trt_api
 from engines.base import EngineError
 from engines.onnx import SILENT, gpu_problem, import_ort, preload_cuda
 from engines.onnx_model import plain
@@ -23,8 +23,10 @@ TINY_MODEL = base64.b64decode("CAg6LQoOCgF4CgF4EgF5IgNBZGQSAXRaCwoBeBIGCgQIARIAY
 PACKAGES = (
     ("openvino", ("openvino",), "pip install openvino"),
     ("torch", ("torch",), "pip install torch"),
-    ("tensorrt", ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"), "pip install tensorrt, from NVIDIA's own index"),
-    ("tensorrt_rtx", ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"), "pip install tensorrt-rtx-cu13"),
+)
+TENSORRT: tuple[tuple[Literal["tensorrt", "tensorrt_rtx"], tuple[str, ...]], ...] = (
+    ("tensorrt", ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")),
+    ("tensorrt_rtx", ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12")),
 )
 PROVIDERS = (
     ("cpu", "CPUExecutionProvider", "pip install onnxruntime"),
@@ -47,7 +49,7 @@ class Finding:
 
 def probe() -> list[Finding]:
     """Try everything; takes well under a second and raises nothing."""
-    return [*_onnxruntime(), *_packages(), _gpu()]
+    return [*_onnxruntime(), *_packages(), *_tensorrt(), _cuda_bindings(), _gpu()]
 
 
 def _onnxruntime() -> Iterator[Finding]:
@@ -108,6 +110,35 @@ def _packages() -> Iterator[Finding]:
             yield Finding("packages", name, "works", f"{found} is installed; not tried")
         else:
             yield Finding("packages", name, "missing", "not installed; this is optional", remedy)
+
+
+def _tensorrt() -> Iterator[Finding]:
+    """Whether each of NVIDIA's packages makes a builder, which TensorRT for RTX does without a GPU."""
+    for name, distributions in TENSORRT:
+        remedy = f"run: {trt_api.INSTALL[name]}"
+        if not installed(*distributions) and not find_spec(name):
+            yield Finding("packages", name, "missing", "not installed; this is optional", remedy)
+            continue
+        try:
+            yield Finding("packages", name, "works", trt_api.describe(name))
+        except EngineError as e:
+            yield Finding("packages", name, "broken", str(e), remedy)
+
+
+def _cuda_bindings() -> Finding:
+    """What backend=trt calls the driver by."""
+    found = installed("cuda-bindings")
+    if not found:
+        return Finding(
+            "packages", "cuda-bindings", "missing", "not installed; this is optional", f"run: {cuda.INSTALL}"
+        )
+    try:
+        device = cuda.open_device(0)
+    except EngineError as e:
+        return Finding("packages", "cuda-bindings", "broken", str(e), "install the NVIDIA driver")
+    capability = "sm{}{}".format(*device.capability)
+    device.close()
+    return Finding("packages", "cuda-bindings", "works", f"{found} reaches cuda:0: {device.name} ({capability})")
 
 
 def _gpu() -> Finding:

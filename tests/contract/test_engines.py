@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,10 +12,14 @@ import pytest
 from engines import nvidia
 from engines.base import Engine, EngineError, ModelSpec, Weights
 from engines.onnx import Onnx
+from engines.trt import Trt
 from tests.engines.models import conv, spec
+from tests.engines.trt_on_standin import TrtOnStandIn
 
 NO_CUDA = next(iter(Onnx.check({"device": "cuda:0"})), None) or nvidia.load_problem("libcuda.so.1")
 GPU = [pytest.mark.gpu, pytest.mark.skipif(bool(NO_CUDA), reason=str(NO_CUDA))]
+NO_TENSORRT = next(iter(Trt.check({})), None) or nvidia.load_problem("libcuda.so.1")
+TENSORRT = [pytest.mark.gpu, pytest.mark.skipif(bool(NO_TENSORRT), reason=str(NO_TENSORRT))]
 
 
 def needs(package: str) -> list[pytest.MarkDecorator]:
@@ -39,9 +44,20 @@ ENGINES = [
     pytest.param(openvino, "cpu", id="openvino-cpu", marks=needs("openvino")),
     pytest.param(torch, "cpu", id="torch-cpu", marks=needs("torch")),
     pytest.param(lambda: Onnx("cuda:0"), "cuda:0", id="onnx-cuda", marks=GPU),
+    pytest.param(lambda: Trt("cuda:0", "fp32", batch=(1, 1, 8)), "cuda:0", id="trt", marks=TENSORRT),
+    *(
+        pytest.param(partial(TrtOnStandIn, flavour, batch=(1, 1, 8)), "cuda:0", id=f"trt-{flavour}-standin")
+        for flavour in ("10", "11", "rtx")
+    ),
 ]
 engines = pytest.mark.parametrize(("make", "device"), ENGINES)
 Make = Callable[[], Engine]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """What is built in a test is not kept for the next."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @engines

@@ -3,7 +3,8 @@ import sys
 
 from onnx import TensorProto, helper
 
-from engines import nvidia
+from engines import nvidia, trt_api
+from engines.base import EngineError
 from engines.probe import TINY_MODEL, Finding, probe
 
 
@@ -31,6 +32,7 @@ def test_everything_is_named_once_and_what_does_not_work_has_a_remedy():
         ("packages", "torch"),
         ("packages", "tensorrt"),
         ("packages", "tensorrt_rtx"),
+        ("packages", "cuda-bindings"),
         ("gpu", "nvidia"),
     ]
     assert all(bool(f.remedy) == (f.status != "works") for f in findings)
@@ -41,6 +43,22 @@ def test_a_library_that_is_not_there_is_told_in_the_words_of_the_linker():
     problem = nvidia.first_problem(["libc.so.6", "libnothing.so.1"])
     assert problem is not None
     assert problem.startswith("libnothing.so.1: ")
+
+
+def test_tensorrt_for_rtx_is_really_tried(rtx):
+    (found,) = (f for f in probe() if f.name == "tensorrt_rtx")
+    assert found.status == "works"
+    assert found.detail == f"{rtx.version} makes a builder; builds for {', '.join(rtx.targets)}"
+
+
+def test_a_package_that_is_installed_but_cannot_be_imported_is_broken(rtx, monkeypatch):
+    def fail(name):
+        raise EngineError(f"the package {name} cannot be used: no libnvinfer")
+
+    monkeypatch.setattr(trt_api, "open_package", fail)
+    (found,) = (f for f in probe() if f.name == "tensorrt_rtx")
+    assert (found.status, found.remedy) == ("broken", "run: pip install tensorrt-rtx-cu13")
+    assert found.detail == "the package tensorrt_rtx cannot be used: no libnvinfer"
 
 
 def test_importing_the_engines_loads_no_runtime():
