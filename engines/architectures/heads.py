@@ -74,6 +74,7 @@ class Detect(nn.Module):
         else:
             self.dfl = Bins()
         anchors, strides = grid(size_wh)
+        self.rows = min(BEST, anchors.shape[1])
         self.register_buffer("anchors", anchors, persistent=False)
         self.register_buffer("strides", strides, persistent=False)
 
@@ -82,7 +83,7 @@ class Detect(nn.Module):
         lt, rb, scores = self.corners(maps)
         if not self.end_to_end:
             return torch.cat([(lt + rb) / 2, rb - lt, scores], 1)
-        return best(torch.cat([lt, rb], 1), scores)
+        return best(torch.cat([lt, rb], 1), scores, self.rows)
 
     def corners(self, maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Left top (n, 2, anchors) and right bottom in input pixels, and scores (n, classes, anchors) 0..1."""
@@ -126,13 +127,13 @@ class Detect(nn.Module):
             last.bias.fill_(math.log(0.25 / 0.75) - float(logits.quantile(1 - PASSING)))
 
 
-def best(boxes: Tensor, scores: Tensor) -> Tensor:
-    """The best rows (n, 300, 6) of boxes (n, 4, anchors) and scores (n, classes, anchors): box, score, class.
+def best(boxes: Tensor, scores: Tensor, count: int) -> Tensor:
+    """The best rows (n, count, 6) of boxes (n, 4, anchors) and scores (n, classes, anchors): box, score, class.
 
     An anchor may be there several times, with different classes. First the best anchors, then the best of all their
     scores: no other anchor can be among these, and there is far less to sort.
     """
-    count, classes = min(BEST, scores.shape[2]), scores.shape[1]
+    classes = scores.shape[1]
     anchor = scores.amax(1).topk(count).indices
     rows = scores.transpose(1, 2).gather(1, anchor[..., None].expand(-1, -1, classes)).flatten(1)
     score, place = rows.topk(count)

@@ -1,13 +1,20 @@
 """Our own networks against the programs that the official weights come from."""
 
+import copy
+import functools
+import io
 import os
+import re
 import subprocess
 import sys
+import warnings
 
+import numpy as np
 import pytest
 
 from engines.architectures import ARCHITECTURES, find, make
-from engines.checkpoint import Checkpoint
+from engines.base import EngineError
+from engines.checkpoint import Checkpoint, read
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -18,6 +25,22 @@ SMALL = {32: (128, 96), 14: (70, 98)}
 
 def small(name):
     return SMALL[find(name).multiple_of]
+
+
+def three_classes():
+    """A checkpoint of a yolo11n that was trained further, on three classes."""
+    with torch.random.fork_rng(devices=[]):
+        return Checkpoint(find("yolo11n").build((64, 64), 3).state_dict())
+
+
+@functools.cache
+def _made(name):
+    return make(name, size_wh=small(name))
+
+
+def made(name):
+    """A network of its own with random weights; to make one anew takes a second."""
+    return copy.deepcopy(_made(name))
 
 
 def images(size_wh, batch=1, seed=0):
@@ -131,7 +154,7 @@ def test_a_network_has_as_many_parameters_as_the_published_one(name):
 
 @EVERY
 def test_a_batch_gives_what_its_images_give_alone(name):
-    network, x = make(name, size_wh=small(name)).double(), images(small(name), batch=3).double()
+    network, x = made(name).double(), images(small(name), batch=3).double()
     alone = torch.cat([run(network, x[i : i + 1]) for i in range(3)])
     assert error(run(network, x), alone) < 1e-12
 
@@ -149,7 +172,7 @@ def test_random_weights_follow_the_seed_and_leave_the_random_numbers_of_others_a
 
 @EVERY
 def test_a_network_is_ready_to_infer(name):
-    network = make(name, size_wh=small(name))
+    network = made(name)
     assert not network.training
     assert not any(p.requires_grad for p in network.parameters())
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
@@ -170,9 +193,229 @@ def photographs(size_wh, count):
 @pytest.mark.parametrize("name", [name for name in YOLO if not name.endswith("depth")])
 def test_few_anchors_of_a_network_with_random_weights_pass_the_usual_confidence(name):
     passing = 0.0
+    x = photographs((320, 320), 8)
     for seed in range(2):
-        network, x = make(name, size_wh=(320, 320), seed=seed), photographs((320, 320), 8)
+        network = make(name, size_wh=(320, 320), seed=seed)
         with torch.inference_mode():
             _, _, scores = network.head.corners(network.features(x))
         passing += float((scores.amax(1) > 0.25).float().mean()) / 2
     assert 0 < passing < 0.2
+
+
+def test_the_number_of_classes_is_that_of_the_checkpoint():
+    network = make("yolo11n", three_classes(), size_wh=(64, 64))
+    assert run(network, images((64, 64))).shape == (1, 7, 84)
+
+
+def test_a_checkpoint_that_is_fused_already_or_does_not_count_its_steps_fits_too():
+    checkpoint, x = three_classes(), images((64, 64))
+    fused = make("yolo11n", checkpoint, size_wh=(64, 64))
+    uncounted = Checkpoint({k: v for k, v in checkpoint.state.items() if not k.endswith("num_batches_tracked")})
+    expected = run(fused, x)
+    assert torch.equal(run(make("yolo11n", Checkpoint(fused.state_dict()), size_wh=(64, 64)), x), expected)
+    assert torch.equal(run(make("yolo11n", uncounted, size_wh=(64, 64)), x), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda state: {k: v for k, v in state.items() if not k.startswith("model.7.")},
+            "it lacks model.7.conv.weight, model.7.bn.weight, model.7.bn.bias and 2 more",
+        ),
+        (
+            lambda state: {**state, "model.24.weight": torch.ones(1)},
+            "it has model.24.weight, which the network does not",
+        ),
+        (
+            lambda state: {**state, "model.0.conv.weight": torch.ones(8, 3, 3, 3)},
+            "model.0.conv.weight is (8, 3, 3, 3), not (16, 3, 3, 3)",
+        ),
+    ],
+)
+def test_a_checkpoint_of_another_network_is_refused_with_the_first_differences(change, message):
+    with pytest.raises(EngineError) as e:
+        make("yolo11n", Checkpoint(change(three_classes().state)), size_wh=(64, 64))
+    assert str(e.value) == (
+        f"the checkpoint does not belong to yolo11n: {message}; "
+        "give the file of this network, or set `architecture` to that of the file"
+    )
+
+
+def test_the_activations_of_the_file_are_used():
+    state = three_classes().state
+    for found in ("SiLU", "Identity"):
+        network = make("yolo11n", Checkpoint(state, {}, {"model.9.cv1": found}), size_wh=(64, 64))
+        assert type(network.model[9].cv1.act).__name__ == found
+    assert type(make("yolo11n", Checkpoint(state), size_wh=(64, 64)).model[9].cv1.act).__name__ == "SiLU"
+    with pytest.raises(EngineError, match=r"model\.0 has the activation ReLU; expected SiLU or Identity"):
+        make("yolo11n", Checkpoint(state, {}, {"model.0": "ReLU"}), size_wh=(64, 64))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("yolo11", "there is no architecture 'yolo11'; did you mean 'yolo11n'?"),
+        (
+            "depth_anything_small",
+            "there is no architecture 'depth_anything_small'; did you mean 'depth_anything_v2_small'?",
+        ),
+        ("?", "there is no architecture '?'; known are depth_anything_v2_metric_indoor_small, "),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest(name, message):
+    with pytest.raises(EngineError, match=rf"^{re.escape(message)}"):
+        make(name)
+
+
+def test_a_size_that_does_not_fit_is_refused_with_one_that_does():
+    with pytest.raises(EngineError) as e:
+        make("depth_anything_v2_small", size_wh=(384, 392))
+    assert str(e.value) == (
+        "depth_anything_v2_small takes images whose sides are multiples of 14, not 384x392; set size_wh to [378, 392]"
+    )
+
+
+@EVERY
+def test_half_precision_gives_float32_close_to_the_same(name):
+    network, x = made(name), images(small(name))
+    if find(name).output == "end_to_end":  # rounding would swap rows
+        network.forward = lambda x: torch.cat(network.head.corners(network.features(x)), 1)
+    full, half = run(network, x), run(network.half(), x.half())
+    assert half.dtype == torch.float32
+    # Random weights make rounding errors grow; those that were trained do not.
+    assert error(half, full) < 0.2
+
+
+@EVERY
+def test_channels_last_gives_the_same(name):
+    network, x = made(name).double(), images(small(name), batch=2).double()
+    expected = run(network, x)
+    turned = run(network.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last))
+    assert error(turned, expected) < 1e-12
+
+
+@EVERY
+def test_an_export_to_onnx_gives_the_same_for_any_batch(name, tmp_path):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    ort = pytest.importorskip("onnxruntime")
+    network, written = made(name), io.BytesIO()
+    options = {"opset_version": 17, "dynamo": False, "input_names": ["images"], "output_names": ["output"]}
+    axes = {"images": {0: "batch"}, "output": {0: "batch"}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(network, (images(small(name)),), written, dynamic_axes=axes, **options)
+    session = ort.InferenceSession(written.getvalue(), providers=["CPUExecutionProvider"])
+    for batch in (1, 3):
+        x = images(small(name), batch=batch, seed=batch)
+        (theirs,) = session.run(None, {"images": x.numpy()})
+        ours = run(network, x)
+        if find(name).output == "end_to_end":  # rounding may swap rows
+            theirs, ours = np.sort(theirs[..., 4]), ours[..., 4].sort().values
+        assert error(ours, torch.from_numpy(theirs)) < 1e-6
+
+
+def official(state):
+    """The state dict of transformers' Depth-Anything, with the names of the official file."""
+    names = [
+        (r"^backbone\.embeddings\.(cls_token|mask_token)", r"pretrained.\1"),
+        (r"^backbone\.embeddings\.position_embeddings", "pretrained.pos_embed"),
+        (r"^backbone\.embeddings\.patch_embeddings\.projection", "pretrained.patch_embed.proj"),
+        (r"^backbone\.layernorm", "pretrained.norm"),
+        (r"^backbone\.encoder\.layer\.", "pretrained.blocks."),
+        (r"attention\.(o_proj|output\.dense)", "attn.proj"),
+        (r"layer_scale(\d)\.lambda1", r"ls\1.gamma"),
+        (r"^neck\.reassemble_stage\.layers\.(\d)\.projection", r"depth_head.projects.\1"),
+        (r"^neck\.reassemble_stage\.layers\.(\d)\.resize", r"depth_head.resize_layers.\1"),
+        (r"^neck\.convs\.(\d)", lambda m: f"depth_head.scratch.layer{int(m[1]) + 1}_rn"),
+        (r"^neck\.fusion_stage\.layers\.(\d)", lambda m: f"depth_head.scratch.refinenet{4 - int(m[1])}"),
+        (r"projection", "out_conv"),
+        (r"residual_layer(\d)\.convolution", r"resConfUnit\1.conv"),
+        (r"^head\.conv1", "depth_head.scratch.output_conv1"),
+        (r"^head\.conv2", "depth_head.scratch.output_conv2.0"),
+        (r"^head\.conv3", "depth_head.scratch.output_conv2.2"),
+    ]
+    found, parts = {}, {}
+    for name, tensor in state.items():
+        for pattern, replacement in names:
+            name = re.sub(pattern, replacement, name)
+        if match := re.fullmatch(r"(.*)\.attention\.(?:attention\.)?([qkv])\w+\.(weight|bias)", name):
+            parts.setdefault(f"{match[1]}.attn.qkv.{match[3]}", {})[match[2]] = tensor
+        else:
+            found[name] = tensor
+    return found | {name: torch.cat([p[key] for key in "qkv"]) for name, p in parts.items()}
+
+
+def transformer(size, max_m):
+    """Depth-Anything of transformers with random weights, for square images of `size` pixels."""
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    backbone = transformers.Dinov2Config(
+        image_size=size, patch_size=14, hidden_size=384, num_attention_heads=6, apply_layernorm=True,
+        out_features=["stage3", "stage6", "stage9", "stage12"], reshape_hidden_states=False,
+    )  # fmt: skip
+    kind = {} if max_m is None else {"depth_estimation_type": "metric", "max_depth": max_m}
+    config = transformers.DepthAnythingConfig(
+        backbone_config=backbone, reassemble_hidden_size=384, neck_hidden_sizes=[48, 96, 192, 384],
+        fusion_hidden_size=64, patch_size=14, **kind,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = transformers.DepthAnythingForDepthEstimation(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.startswith(("neck", "head")) and parameter.dim() == 4:
+                torch.nn.init.kaiming_normal_(parameter)
+            elif "lambda1" in name or "position" in name or "cls" in name or "bias" in name:
+                parameter.uniform_(-0.5, 0.5)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("name", "max_m"),
+    [
+        ("depth_anything_v2_small", None),
+        ("depth_anything_v2_metric_indoor_small", 20),
+        ("depth_anything_v2_metric_outdoor_small", 80),
+    ],
+)
+def test_depth_anything_gives_the_numbers_of_transformers(name, max_m):
+    model, x = transformer(518, max_m), images((518, 518)) * 4 - 2
+    ours = make(name, Checkpoint(official(model.state_dict())), size_wh=(518, 518))
+    theirs = run(model, x).predicted_depth
+    assert theirs.std() > 0.01 * theirs.mean() > 0
+    assert error(run(ours, x), theirs) < 1e-9
+
+
+def test_the_positions_of_depth_anything_are_stretched_to_the_size_of_the_images():
+    network = make("depth_anything_v2_small", size_wh=(70, 98)).pretrained
+    trained = network.pos_embed[0, 1:].reshape(37, 37, 384)
+    found = network.positions[0, 1:].reshape(7, 5, 384)
+    assert torch.equal(network.positions[0, 0], network.pos_embed[0, 0])
+    # Bicubic between the four nearest; (i + 0.5) * 37 / (n + 0.1) - 0.5 is where it is sampled.
+    at = [((torch.arange(n) + 0.5) * 37 / (n + 0.1) - 0.5).tolist() for n in (7, 5)]
+
+    def cubic(t, a=-0.75):
+        t = abs(t)
+        return (a + 2) * t**3 - (a + 3) * t**2 + 1 if t <= 1 else a * t**3 - 5 * a * t**2 + 8 * a * t - 4 * a
+
+    for row, y in enumerate(at[0]):
+        for column, x in enumerate(at[1]):
+            expected = torch.zeros(384)
+            for i in range(int(np.floor(y)) - 1, int(np.floor(y)) + 3):
+                for j in range(int(np.floor(x)) - 1, int(np.floor(x)) + 3):
+                    expected += cubic(y - i) * cubic(x - j) * trained[min(max(i, 0), 36), min(max(j, 0), 36)]
+            torch.testing.assert_close(found[row, column], expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("file", ["yolo11n_dequant.pt", "yolo11n_dequant_state_dict.pth"])
+def test_a_real_yolo11n_gives_the_numbers_of_its_export(data, file):
+    import cv2
+
+    ort = pytest.importorskip("onnxruntime")
+    image = cv2.imread(str(sorted((data / "coco/images").glob("*.jpg"))[0]))
+    x = np.ascontiguousarray(cv2.resize(image, (640, 640))[None, ..., ::-1].transpose(0, 3, 1, 2), np.float32) / 255
+    session = ort.InferenceSession(str(data / "models/derived/yolo11n_dequant_640.onnx"))
+    (theirs,) = session.run(None, {session.get_inputs()[0].name: x})
+    ours = run(make("yolo11n", read(data / "models/derived" / file)), torch.from_numpy(x))
+    assert theirs[:, 4:].max() > 0.5
+    assert error(ours, torch.from_numpy(theirs)) < 1e-8
