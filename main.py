@@ -35,9 +35,9 @@ def execute(config: dict[str, Any], words: list[str]) -> float | None:
     from graph.compose import checked
 
     typed = any(word.lstrip("+").startswith("plugins=") for word in words)
-    command = Builder().instantiate(config["command"])
-    needs_graph = getattr(command, "needs_graph", True)
-    graph = checked(config, allowed=config["plugins"] if typed else []) if needs_graph else None
+    allowed = config["plugins"] if typed else []
+    command = Builder(allowed).instantiate(config["command"])
+    graph = checked(config, allowed=allowed) if getattr(command, "needs_graph", True) else None
     score: float | None = command.score(command.execute(graph))
     return score
 
@@ -60,16 +60,30 @@ def by_hydra() -> None:
     from hydra.types import RunMode
     from omegaconf import DictConfig, OmegaConf
 
+    failed: list[int] = []
+
     @hydra.main(version_base="1.3", config_path="conf", config_name="config")
     def app(cfg: DictConfig) -> float | None:
         job = HydraConfig.get()
+        words = list(job.overrides.task)
+        is_sweep = job.mode == RunMode.MULTIRUN
+        if is_sweep:
+            cfg.sweep = {"folder": str(cfg.out), "number": int(job.job.num), "words": words}
+            cfg.out = str(Path(str(cfg.out)) / str(job.job.num))
         config: Any = OmegaConf.to_container(cfg, resolve=True)
-        if job.mode == RunMode.MULTIRUN:
-            config["out"] = str(Path(str(config["out"])) / str(job.job.num))
-        with told():
-            return execute(config, list(job.overrides.task))
+        try:
+            with told():
+                return execute(config, words)
+        except SystemExit as e:
+            # The other jobs of a sweep are as good as before.
+            if not is_sweep or e.code != 1:
+                raise
+            failed.append(job.job.num)
+            return None
 
     app()
+    if failed:
+        sys.exit(1)
 
 
 @contextmanager
