@@ -20,13 +20,14 @@ COMMANDS = tuple(path.stem for path in sorted((Path(__file__).parent / "conf" / 
 
 
 def with_command(argv: list[str]) -> list[str]:
-    """`main.py plan a=b` as Hydra wants it: `main.py command=plan a=b`."""
-    if len(argv) < 2 or argv[1] not in COMMANDS:
+    """`main.py -m plan a=b` as Hydra wants it: `main.py -m command=plan a=b`."""
+    named = next((i for i, word in enumerate(argv[1:], 1) if not word.startswith("-")), None)
+    if named is None or argv[named] not in COMMANDS:
         return argv
-    rest = argv[2:]
+    rest = argv[named + 1 :]
     # All overrides must stand together, so the command goes before the first of them.
     at = next((i for i, word in enumerate(rest) if "=" in word and not word.startswith("-")), len(rest))
-    return [argv[0], *rest[:at], f"command={argv[1]}", *rest[at:]]
+    return [*argv[:named], *rest[:at], f"command={argv[named]}", *rest[at:]]
 
 
 def execute(config: dict[str, Any], words: list[str]) -> float | None:

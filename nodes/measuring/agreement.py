@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from nodes.messages import DepthMap, Detections
 
 Map = npt.NDArray[np.float64]
+AS_IS = "AbsRel as it is"
 SMALLEST = 1e-3
 """Relative depth below this part of the map's largest is left out: a ratio to what is almost 0 says nothing."""
 CLOSE = 1.25
@@ -61,9 +62,9 @@ def pairs(a: Detections, b: Detections, least_iou: float) -> int:
     return count
 
 
-def iou(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> Map:
+def iou(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Map:
     """Intersection over union (n, m) of boxes (n, 4) and (m, 4): left, top, right, bottom."""
-    a, b = a.astype(np.float64), b.astype(np.float64)  # type: ignore[assignment]
+    a, b = a.astype(np.float64), b.astype(np.float64)
     sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
     shared = np.clip(sides, 0, None).prod(axis=2)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (a, b)]
@@ -102,6 +103,15 @@ def depth_errors(values: Map, target: Map, *, align: bool = True) -> dict[str, f
             "scale": scale, "shift": shift}  # fmt: skip
 
 
+def against_reference(found: DepthMap, reference: DepthMap) -> dict[str, float] | None:
+    """Errors of a map against that of the reference, aligned, and `AbsRel as it is`: metres must be the same metres."""
+    a, b = found.values.astype(np.float64), reference.values.astype(np.float64)
+    if a.shape != b.shape:
+        a = np.asarray(cv2.resize(a, b.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float64)
+    aligned, plain = depth_errors(a, b), depth_errors(a, b, align=False)
+    return None if aligned is None or plain is None else {**aligned, AS_IS: plain["AbsRel"]}
+
+
 def against_truth(found: DepthMap, truth_m: npt.NDArray[np.float32]) -> dict[str, float] | None:
     """Errors of a map against metres (h, w), NaN where unknown; None where nothing is known.
 
@@ -124,7 +134,7 @@ def against_truth(found: DepthMap, truth_m: npt.NDArray[np.float32]) -> dict[str
 class Means:
     """Means over frames."""
 
-    total: dict[str, float]
+    total: dict[str, float] = field(default_factory=dict)
     n: int = 0
 
     def add(self, errors: dict[str, float] | None) -> None:
@@ -135,5 +145,5 @@ class Means:
                 self.total[key] = self.total.get(key, 0.0) + value
 
     def figures(self) -> dict[str, Any] | None:
-        """AbsRel and delta1; None where no frame counted."""
-        return {k: self.total[k] / self.n for k in ("AbsRel", "delta1")} if self.n else None
+        """Means of the errors, without those of the alignment; None where no frame counted."""
+        return {k: v / self.n for k, v in self.total.items() if k not in ("scale", "shift")} if self.n else None

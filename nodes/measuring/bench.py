@@ -67,6 +67,8 @@ class Bench:
     def execute(self, graph: Any) -> Mapping[str, Any]:
         """Measure all of it; the report. CauceError at the end, when everything is shown, if a model failed."""
         problems = list(self._problems())
+        if self.sweep is None:
+            problems += [p for kind, recipe in self.subjects for p in recipe.problems(kind)]
         if problems:
             raise ConfigError(problems)
         report: dict[str, Any] = {"command": "bench", "words": sys.argv[1:], "environment": environment(), "models": []}
@@ -138,7 +140,7 @@ class Bench:
     def _finish(self, report: dict[str, Any]) -> None:
         """Show and keep the report, and the comparison with the jobs before."""
         job = sweep.Sweep.parse(self.sweep)
-        report["job_words"] = list(job.words) if job else []
+        report |= {"job": job.number if job else None, "job_words": list(job.words) if job else []}
         write(self.out / FILE, report)
         out = tables.console()
         tables.environment(report["environment"], out)
@@ -184,21 +186,17 @@ def flat(m: Mapping[str, Any]) -> sweep.Row:
 
 def show(rows: Sequence[sweep.Row], out: Any) -> None:
     """The comparison; ratios are of the medians, to the first of its kind: 0.50x takes half the time."""
-    t = tables.table("comparison", ["model", "on", "engine", "median", "p99 ms", "ratio", "per s", "memory"], left=2)
+    t = tables.table("comparison", ["model", "engine ms", "median ms", "p99 ms", "ratio", "per s", "memory"])
     last = None
     for row in rows:
         if last is not None and row["kind"] != last:
             t.add_section()
         last = row["kind"]
-        t.add_row(*_named(row), *_figures(row))
+        t.add_row(tables.named(row), *_figures(row))
     out.print(t)
+    for line in sweep.told(rows):
+        out.print(line, markup=False, soft_wrap=True)
     tables.show_errors(rows, out)
-
-
-def _named(row: sweep.Row) -> tuple[str, str]:
-    job = f"\n{row['job']}" if row["job"] else ""
-    at = f"{row['backend']} {row['device'] or ''} {row['precision'] or ''}".rstrip()
-    return row["name"], at + job
 
 
 def _figures(row: sweep.Row) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from nodes.measuring.agreement import AS_IS
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -16,7 +18,8 @@ class Limits:
     map_loss: float | None = None
     """Most points of mAP50-95 (0..100) below the reference."""
     absrel: float | None = None
-    """Most mean relative difference of depth, and most that AbsRel against the truth may be above the reference's."""
+    """Most mean relative difference of depth, aligned unless it is in metres; and most that
+    AbsRel against the truth may be above the reference's."""
     delta1: float | None = None
     """Least share of pixels whose depth is within a factor of 1.25 of the reference's."""
     non_finite: int | None = 0
@@ -70,8 +73,10 @@ def _depth(figures: Mapping[str, Any], limits: Limits) -> Iterator[str]:
     if against is None:
         yield "no depth of the model and the reference could be compared"
         return
-    if limits.absrel is not None and against["AbsRel"] > limits.absrel:
-        yield f"depth differs by {against['AbsRel']:.2%} from the reference's, at most {limits.absrel:.2%} may be"
+    # Relative depth has no unit, so scale and shift are no difference; metres are metres.
+    differs = against[AS_IS if figures["depth_kind"] == "metres" else "AbsRel"]
+    if limits.absrel is not None and differs > limits.absrel:
+        yield f"depth differs by {differs:.2%} from the reference's, at most {limits.absrel:.2%} may be"
     if limits.delta1 is not None and against["delta1"] < limits.delta1:
         yield f"delta1 against the reference is {against['delta1']:.4f}, at least {limits.delta1:g} is wanted"
     if truth and limits.absrel is not None and truth["loss"] > limits.absrel:

@@ -104,7 +104,7 @@ class Bench:
 
     def batches(self, sizes: Sequence[int], until: Until) -> list[dict[str, Any]]:
         """The engine alone, with inputs of several images, as they leave the node's own preparation."""
-        images = self._inputs(max(sizes))
+        images = self.inputs(max(sizes))
         return [self._batch(np.concatenate(images[:size]), until) for size in sizes]
 
     def _batch(self, batch: Array, until: Until) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class Bench:
         figures = summary(samples)
         return {"batch": size, "engine": figures, "per_s": size / figures["mean"] * 1e3 if figures["mean"] else None}
 
-    def _inputs(self, count: int) -> list[Array]:
+    def inputs(self, count: int) -> list[Array]:
         """Inputs (1, 3, h, w) of the model for the first frames, again from the first where they are too few."""
         kept, model = [], self.subject.model.model
         try:

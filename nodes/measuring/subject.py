@@ -11,7 +11,7 @@ from typing import Any, Literal
 from engines.base import EngineError, Weights
 from engines.weights import fetch
 from graph.build import Recipe
-from graph.errors import CauceError
+from graph.errors import CauceError, ConfigError
 from nodes.measuring import machine
 from nodes.measuring.stopwatch import Call, Clock, StopwatchEngine, StopwatchModel
 from nodes.messages import Frame
@@ -30,7 +30,7 @@ class Subject:
         self.name = str(recipe.config.get("name"))
         before, begun = machine.resident_bytes(), clock()
         self.is_peak_own = machine.forget_peak()
-        with told(f"{kind}: {self.name}"):
+        with told(self.name):
             self.engine = StopwatchEngine(recipe.part("engine").build(), clock=clock, looks=looks)
             self.node = recipe.build(engine=self.engine)
             self.node.setup()
@@ -48,7 +48,7 @@ class Subject:
         """What the node makes of a frame, and when it began, the engine's call, and when it ended."""
         self.model.last = None
         begun = self.clock()
-        with told(f"{self.kind}: {self.name}"):
+        with told(self.name):
             message = self.node.process(frame)
         ended = self.clock()
         assert self.model.last is not None, "the node did not call its model"
@@ -122,7 +122,8 @@ def failed(kind: Kind, recipe: Recipe, error: Exception) -> dict[str, Any]:
     """What is known of a model that could not be measured."""
     target = str((recipe.config.get("engine") or {}).get("_target_"))
     backend = target.split(".")[1] if target.count(".") > 1 else target
-    return {"kind": kind, "name": str(recipe.config.get("name")), "backend": backend, "error": str(error)}
+    told = "; ".join(error.problems) if isinstance(error, ConfigError) else str(error)
+    return {"kind": kind, "name": str(recipe.config.get("name")), "backend": backend, "error": told}
 
 
 def _size(path: Path) -> int:

@@ -39,22 +39,29 @@ class Sweep:
 def rows(reports: Sequence[Mapping[str, Any]], flat: Callable[[Mapping[str, Any]], Row]) -> list[Row]:
     """One row for each model of each report, by kind, with its ratios to the first of its kind.
 
-    `flat` makes a row of a model's report. `job` tells in which words a job differs from others.
+    `flat` makes a row of a model's report. `job` is the job's number, None outside of sweeps; `job_words` are those in
+    which it differs from others. The first of a kind is the first that was measured.
     """
     words = [set(report.get("job_words", ())) for report in reports]
     shared = set.intersection(*words) if words else set()
     found = [
-        {**flat(m), "job": " ".join(w for w in report.get("job_words", ()) if w not in shared)}
+        {**flat(m), "job": report.get("job"), "job_words": [w for w in report.get("job_words", ()) if w not in shared]}
         for report in reports
         for m in report["models"]
     ]
     kinds = list(dict.fromkeys(row["kind"] for row in found))
     ordered = [row for kind in kinds for row in found if row["kind"] == kind]
     for row in ordered:
-        first = next(r for r in ordered if r["kind"] == row["kind"])
-        row["ratio"] = _ratio(row.get("median_ms"), first.get("median_ms"))
-        row["rate_ratio"] = _ratio(row.get("per_s"), first.get("per_s"))
+        for ratio, key in (("ratio", "median_ms"), ("rate_ratio", "per_s")):
+            first = next((r[key] for r in ordered if r["kind"] == row["kind"] and r[key] is not None), None)
+            row[ratio] = _ratio(row[key], first)
     return ordered
+
+
+def told(found: Sequence[Row]) -> list[str]:
+    """What the numbers of jobs stand for, a line each."""
+    jobs = {row["job"]: " ".join(row["job_words"]) for row in found if row["job"] is not None}
+    return [f"#{job} {words}" for job, words in sorted(jobs.items())]
 
 
 def keep(sweep: Sweep, file: str, found: Sequence[Row]) -> Path:

@@ -93,6 +93,14 @@ def environment(found: Mapping[str, Any], out: Console) -> None:
     )
 
 
+def named(row: Mapping[str, Any]) -> str:
+    """The first cell of a comparison: model, what it runs on, job."""
+    lines = [row["name"], " ".join(str(row[key]) for key in ("backend", "device", "precision") if row[key])]
+    lines += [row["provider"].removesuffix("ExecutionProvider")] if row["provider"] else []
+    lines[-1] += "" if row["job"] is None else f" #{row['job']}"
+    return escape("\n".join(lines))
+
+
 def ms(value: float | None) -> str:
     """Milliseconds with three figures that count; "-": the number of samples does not allow it."""
     return figure(value)
