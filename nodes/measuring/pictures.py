@@ -153,7 +153,8 @@ def _clip(path: Path, count: int | None) -> Iterator[Picture]:
 
 def _depth(file: Path) -> npt.NDArray[np.float32]:
     if file.suffix == ".npy":
-        metres = np.load(file, allow_pickle=False).astype(np.float32).squeeze()
+        metres = np.load(file, allow_pickle=False).astype(np.float32)
+        metres = metres.reshape(metres.shape[-2:]) if metres.size == np.prod(metres.shape[-2:]) else metres
     else:
         read = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
         if read is None or read.dtype != np.uint16:

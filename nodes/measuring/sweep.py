@@ -28,7 +28,11 @@ class Sweep:
     @classmethod
     def parse(cls, value: Mapping[str, Any] | None) -> Sweep | None:
         """From the configuration; None where there is no sweep."""
-        return None if value is None else cls(Path(value["folder"]), int(value["number"]), tuple(value["words"]))
+        if value is None:
+            return None
+        # Hydra writes a colon as the command line must.
+        words = tuple(str(word).replace("\\:", ":") for word in value["words"])
+        return cls(Path(value["folder"]), int(value["number"]), words)
 
     def reports(self, file: str) -> list[dict[str, Any]]:
         """Reports of this job and of those before it, in order. What a later number left is of an older sweep."""
