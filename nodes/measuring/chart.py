@@ -105,6 +105,9 @@ def _agreement(canvas: Picture, row: Row, y: int) -> None:
         x = AGREE_X + round(AGREE_W * min(max(limit, 0.0), 1.0))
         cv2.line(canvas, (x, y - 5), (x, y + BAR + 5), draw.INK, 2)
     draw.write(canvas, _fitted(told, 11, WIDTH - AGREE_X - 20), (AGREE_X, y + BAR + 10), px=11)
+    if row["violations"]:
+        why = _fitted(row["violations"][0], 9, WIDTH - AGREE_X - 20)
+        draw.write(canvas, why, (AGREE_X, y + BAR + 28), px=9, ink=FAINT)
 
 
 def _agreed(row: Row) -> tuple[float | None, float | None, str]:

@@ -46,6 +46,15 @@ def violations(figures: Mapping[str, Any], limits: Limits) -> list[str]:
     return told
 
 
+def depth_difference(figures: Mapping[str, Any]) -> float | None:
+    """AbsRel to the reference: of relative depth, which has no unit, after alignment; of metres, which are metres, not.
+
+    None where it was not compared.
+    """
+    against = figures.get("depth")
+    return None if not against else float(against[AS_IS if figures["depth_kind"] == "metres" else "AbsRel"])
+
+
 def _failures(figures: Mapping[str, Any], limits: Limits) -> Iterator[str]:
     count = figures["non_finite"]
     if limits.non_finite is not None and count > limits.non_finite:
@@ -73,9 +82,8 @@ def _depth(figures: Mapping[str, Any], limits: Limits) -> Iterator[str]:
     if against is None:
         yield "no depth of the model and the reference could be compared"
         return
-    # Relative depth has no unit, so scale and shift are no difference; metres are metres.
-    differs = against[AS_IS if figures["depth_kind"] == "metres" else "AbsRel"]
-    if limits.absrel is not None and differs > limits.absrel:
+    differs = depth_difference(figures)
+    if limits.absrel is not None and differs is not None and differs > limits.absrel:
         yield f"depth differs by {differs:.2%} from the reference's, at most {limits.absrel:.2%} may be"
     if limits.delta1 is not None and against["delta1"] < limits.delta1:
         yield f"delta1 against the reference is {against['delta1']:.4f}, at least {limits.delta1:g} is wanted"

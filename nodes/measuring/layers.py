@@ -49,15 +49,17 @@ def differing(
 
 
 def _onnx_file(subject: Subject) -> Path:
+    """The weights themselves, else what was made from them: an engine may have compiled the one into the other."""
     with told(subject.name):
-        path = subject.path()
-    if path is None or path.suffix != ".onnx":
-        at = subject.model.placement
-        raise CauceError(
-            f"command.layers: {subject.name} on {at.backend} was loaded from {path}, which is no ONNX file; layers are "
-            "compared in ONNX files: choose such weights, command.reference=onnx, or command.layers=false"
-        )
-    return path
+        paths = [subject.weights_path(), subject.model.placement.path]
+    for path in paths:
+        if path is not None and path.suffix == ".onnx":
+            return path
+    at = subject.model.placement
+    raise CauceError(
+        f"command.layers: {subject.name} on {at.backend} was loaded from {at.path or paths[0]}, which is no ONNX file; "
+        "layers are compared in ONNX files: choose such weights, command.reference=onnx, or command.layers=false"
+    )
 
 
 def _plain(layer: Layer) -> dict[str, Any]:

@@ -80,8 +80,10 @@ class Subject:
 
     def path(self) -> Path | None:
         """The file that was loaded; None for random weights."""
-        if (path := self.model.placement.path) is not None:
-            return path
+        return self.model.placement.path or self.weights_path()
+
+    def weights_path(self) -> Path | None:
+        """The file of the configured weights, which has been fetched; None for random ones."""
         weights = Weights.parse(self.recipe.config.get("weights"))
         return None if weights.random else fetch(weights)
 

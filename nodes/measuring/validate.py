@@ -222,7 +222,7 @@ def flat(m: Mapping[str, Any]) -> sweep.Row:
         "f1": boxes.get("f1"),
         "boxes": boxes.get("reference"),
         "f1_limit": limits.get("f1"),
-        "absrel": depth.get("AbsRel"),
+        "absrel": judge.depth_difference(m),
         "delta1": depth.get("delta1"),
         "absrel_limit": limits.get("absrel"),
         "map": scores.get("model", {}).get("mAP50-95"),

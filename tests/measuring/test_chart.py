@@ -14,6 +14,7 @@ def row(**changes):
         "verdict": "PASS",
         "median_ms": 10.0, "p99_ms": 20.0, "per_s": 100.0, "f1": 0.5, "f1_limit": 0.99, "absrel": None,
         "absrel_limit": None, "map": None, "map_loss": None, "truth_absrel": None, "job": None, "job_words": [],
+        "violations": [],
         **changes,
     }  # fmt: skip
 
