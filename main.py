@@ -20,13 +20,14 @@ COMMANDS = tuple(path.stem for path in sorted((Path(__file__).parent / "conf" / 
 
 
 def with_command(argv: list[str]) -> list[str]:
-    """`main.py plan a=b` as Hydra wants it: `main.py command=plan a=b`."""
-    if len(argv) < 2 or argv[1] not in COMMANDS:
+    """`main.py -m plan a=b` as Hydra wants it: `main.py -m command=plan a=b`."""
+    named = next((i for i, word in enumerate(argv[1:], 1) if not word.startswith("-")), None)
+    if named is None or argv[named] not in COMMANDS:
         return argv
-    rest = argv[2:]
+    rest = argv[named + 1 :]
     # All overrides must stand together, so the command goes before the first of them.
     at = next((i for i, word in enumerate(rest) if "=" in word and not word.startswith("-")), len(rest))
-    return [argv[0], *rest[:at], f"command={argv[1]}", *rest[at:]]
+    return [*argv[:named], *rest[:at], f"command={argv[named]}", *rest[at:]]
 
 
 def execute(config: dict[str, Any], words: list[str]) -> float | None:
@@ -35,9 +36,9 @@ def execute(config: dict[str, Any], words: list[str]) -> float | None:
     from graph.compose import checked
 
     typed = any(word.lstrip("+").startswith("plugins=") for word in words)
-    command = Builder().instantiate(config["command"])
-    needs_graph = getattr(command, "needs_graph", True)
-    graph = checked(config, allowed=config["plugins"] if typed else []) if needs_graph else None
+    allowed = config["plugins"] if typed else []
+    command = Builder(allowed).instantiate(config["command"])
+    graph = checked(config, allowed=allowed) if getattr(command, "needs_graph", True) else None
     score: float | None = command.score(command.execute(graph))
     return score
 
@@ -60,19 +61,33 @@ def by_hydra() -> None:
     from hydra.types import RunMode
     from omegaconf import DictConfig, OmegaConf
 
+    failed: list[int] = []
+
     @hydra.main(version_base="1.3", config_path="conf", config_name="config")
     def app(cfg: DictConfig) -> float | None:
         job = HydraConfig.get()
+        words = list(job.overrides.task)
+        is_sweep = job.mode == RunMode.MULTIRUN
+        if is_sweep:
+            cfg.sweep = {"folder": str(cfg.out), "number": int(job.job.num), "words": words}
+            cfg.out = str(Path(str(cfg.out)) / str(job.job.num))
         config: Any = OmegaConf.to_container(cfg, resolve=True)
-        if job.mode == RunMode.MULTIRUN:
-            config["out"] = str(Path(str(config["out"])) / str(job.job.num))
-        with told():
-            return execute(config, list(job.overrides.task))
+        try:
+            with told():
+                return execute(config, words)
+        except SystemExit as e:
+            # The other jobs of a sweep are as good as before.
+            if not is_sweep or e.code != 1:
+                raise
+            failed.append(job.job.num)
+            return None
 
     from graph.compose import with_ladders
 
     sys.argv = with_ladders(sys.argv)
     app()
+    if failed:
+        sys.exit(1)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from graph.errors import nearest
@@ -42,16 +43,28 @@ class Builder:
         return found
 
     def instantiate(self, config: Mapping[str, Any]) -> Any:
-        """The object that `config` describes; mappings inside that have a `_target_` become objects too."""
+        """The object that `config` describes; mappings inside that have a `_target_` become objects too.
+
+        But those of the parameters in the class's `built_later` become a `Recipe`, or None where they are off.
+        """
         cls = self.resolve(str(config["_target_"]))
         if not isinstance(cls, type):
             raise ValueError(f"{config['_target_']!r} is no class")
-        return cls(**{k: self._value(v) for k, v in config.items() if k != "_target_"})
+        later = getattr(cls, "built_later", ())
+        given = {k: v for k, v in config.items() if k != "_target_"}
+        return cls(**{k: self._recipes(v) if k in later else self._value(v) for k, v in given.items()})
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, Mapping):
             return self.instantiate(value) if "_target_" in value else {k: self._value(v) for k, v in value.items()}
         return [self._value(v) for v in value] if isinstance(value, list) else value
+
+    def _recipes(self, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        if "_target_" not in value:
+            return {k: self._recipes(v) for k, v in value.items()}
+        return None if value["_target_"] is None else Recipe(value, self)
 
     def problems(self, key: str, config: Mapping[str, Any]) -> Iterator[str]:
         """Every mistake that `config` shows without being instantiated, each under its key, targets inside included."""
@@ -70,6 +83,26 @@ class Builder:
                 yield from self.problems(f"{key}.{name}", value)
         check: Callable[[Mapping[str, Any]], Iterable[str]] = getattr(cls, "check", lambda _: ())
         yield from (f"{key}.{problem}" for problem in check(params))
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A part of a configuration that its owner builds itself: when it wants to, and as often."""
+
+    config: Mapping[str, Any]
+    builder: Builder
+
+    def problems(self, key: str) -> Iterator[str]:
+        """See `Builder.problems`."""
+        return self.builder.problems(key, self.config)
+
+    def build(self, **changes: Any) -> Any:
+        """The object, with some parameters changed; see `Builder.instantiate`."""
+        return self.builder.instantiate({**self.config, **changes})
+
+    def part(self, name: str) -> Recipe:
+        """The recipe of one parameter."""
+        return Recipe(self.config[name], self.builder)
 
 
 def _parameter_problems(key: str, cls: Callable[..., Any], params: Mapping[str, Any]) -> Iterator[str]:

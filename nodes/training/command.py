@@ -6,16 +6,15 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from graph.errors import ConfigError, nearest
+from nodes.ops.progress import progress
 from nodes.training import card
 from nodes.training.evaluate import evaluate, weights_of
 from nodes.training.frames import FrameSettings, load, render
@@ -24,7 +23,6 @@ from nodes.training.loop import Budget
 NETWORKS = ("detector", "depth")
 FILES = {"detector": "street_yolo12n.onnx", "depth": "street_depth.onnx"}
 NEEDS = ("torch", "ultralytics", "onnx", "onnxslim", "pycocotools")
-PLAIN_EVERY_S = 20.0
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -74,7 +72,7 @@ class Train:
         test = FrameSettings(**settings["test"])
         report_path = self.out / "street.json"
         made = json.loads(report_path.read_text())["made"] if report_path.exists() else {}
-        with _progress() as stage:
+        with progress() as stage:
             if self.what:
                 made |= self._train(frames, settings, stage)
             told = stage("evaluating, scenes")
@@ -158,31 +156,6 @@ class Train:
         detector = {**self.detector, "weights": str(self.out / FILES["detector"])}
         depth = {**self.depth, "weights": str(self.out / FILES["depth"])}
         return evaluate(self.engine, detector, depth, settings, progress=progress)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], Callable[[float, str], None]]]:
-    """Bars, one a stage: each is told its share and a few words. Where there is no terminal, a line now and then."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
-               TextColumn("{task.fields[words]}"))  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-
-        def stage(name: str) -> Callable[[float, str], None]:
-            task, last = bars.add_task(name, total=1.0, words=""), [0.0]
-
-            def told(share: float, words: str) -> None:
-                bars.update(task, completed=share, words=words)
-                if not console.is_terminal and monotonic() - last[0] > PLAIN_EVERY_S:
-                    last[0] = monotonic()
-                    console.print(f"{name}: {share:.0%} {words}", markup=False, highlight=False)
-
-            return told
-
-        yield stage
 
 
 def _machine() -> str:
