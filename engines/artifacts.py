@@ -102,6 +102,8 @@ def remove(entry: Entry) -> None:
     with locked(entry.path):
         _sidecar(entry.path).unlink(missing_ok=True)
         entry.path.unlink(missing_ok=True)
+        # What a runtime keeps beside it: kernels that it compiled for this GPU.
+        entry.path.with_suffix(".cache").unlink(missing_ok=True)
 
 
 def sweep(cache: Path | None = None) -> list[Path]:

@@ -53,8 +53,9 @@ def network(spec: ModelSpec, path: Path | None, size_wh: tuple[int, int]) -> tup
     checkpoint = read(path) if path else None
     module = architectures.make(spec.architecture, checkpoint, size_wh=size_wh)
     metadata = dict(checkpoint.metadata) if checkpoint else {}
-    if "names" not in metadata and (count := architectures.class_count(module)):
-        metadata["names"] = str({i: f"class {i}" for i in range(count)})
+    counts = [layer.classes for layer in module.modules() if hasattr(layer, "classes")]
+    if "names" not in metadata and counts:
+        metadata["names"] = str({i: f"class {i}" for i in range(counts[-1])})
     return module, metadata
 
 
