@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 OPSET = 17
 """From 17 on LayerNormalization is one step; above 18 some runtimes lack kernels."""
-LEAST_AGREEMENT = {"fp32": 1e-6, "fp16": 1e-2}
-"""How large the mean squared difference to PyTorch may be, relative to the variance of the output."""
+MOST_ERROR = {"fp32": 1e-3, "fp16": 5e-2}
+"""How large the mean squared difference to PyTorch may be, relative to the variance of the output. A wrong export is
+off by 1; random networks amplify rounding to 1e-4. What a real one may lose, `command=validate` judges."""
 
 
 def code_digest() -> str:
@@ -92,7 +93,7 @@ def to_onnx(
         model.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(to))
-    compare(to, example.numpy(), expected, at_most=LEAST_AGREEMENT[precision])
+    compare(to, example.numpy(), expected, at_most=MOST_ERROR[precision])
 
 
 def in_half(module: torch.nn.Module) -> torch.nn.Module:
