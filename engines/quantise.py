@@ -26,6 +26,8 @@ from engines.files import sha256_of
 LEAST_SAMPLES = 8
 HEAD = re.compile(r"/model\.(\d+)/")
 """Names of layers in exports of YOLO: the last number is the head."""
+FIRST_HEAD = 4
+"""A network of fewer layers is none of these."""
 
 
 def code_digest() -> str:
@@ -62,9 +64,12 @@ def calibrate(source: Path, samples: Sequence[Array], scheme: str, to: Path, *, 
 
 def head_nodes(model: Any) -> list[str]:
     """Names of the steps that belong to a detector's head, in exports that number their layers; else none."""
-    numbers = {node.name: int(found[1]) for node in model.graph.node if (found := HEAD.search(node.name))}
-    last = max(numbers.values(), default=0)
-    return [name for name, number in numbers.items() if number == last] if last > 4 else []
+    return [node.name for node in model.graph.node if any(prefix in node.name for prefix in _head_prefix(model))]
+
+
+def _head_prefix(model: Any) -> list[str]:
+    numbers = [int(found[1]) for node in model.graph.node if (found := HEAD.search(node.name))]
+    return [f"/model.{max(numbers)}/"] if numbers and max(numbers) > FIRST_HEAD else []
 
 
 def _by_onnxruntime(
@@ -116,19 +121,14 @@ def _by_nncf(plain: Path, model: Any, samples: Sequence[Array], to: Path, told: 
         subset_size=len(feeds),
         preset=nncf.QuantizationPreset.MIXED,
         model_type=nncf.ModelType.TRANSFORMER if "LayerNormalization" in kinds else None,
-        ignored_scope=nncf.IgnoredScope(names=_there(ov, plain, head_nodes(model))),
+        # By patterns, since OpenVINO splits some steps and names the parts after the whole.
+        ignored_scope=nncf.IgnoredScope(patterns=[f".*{found}.*" for found in _head_prefix(model)], validate=False),
     )
     pair = plain.with_name("int8.xml")
     ov.save_model(quantised, str(pair), compress_to_fp16=False)
     with zipfile.ZipFile(to, "w") as archive:
         for path in (pair, pair.with_suffix(".bin")):
             archive.write(path, path.name)
-
-
-def _there(ov: Any, path: Path, names: Sequence[str]) -> list[str]:
-    """Those of the steps that OpenVINO kept, which joins some of them into one."""
-    known = {step.get_friendly_name() for step in ov.Core().read_model(str(path)).get_ops()}
-    return sorted(known.intersection(names))
 
 
 def _told_feeds(samples: Sequence[Array], name: str, told: Callable[[int], None]) -> Iterator[dict[str, Array]]:
