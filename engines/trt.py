@@ -188,7 +188,8 @@ class Trt(Loader):
         }
 
         def make(path: Path) -> None:
-            logger.info("%s: building an engine for %s (%s) from %s", spec.name, target, device, source.path.name)
+            gpu = f"{target}, {device}" if device else target
+            logger.info("%s: building an engine for %s from %s", spec.name, gpu, source.path.name)
             built = trt_build.build(
                 api,
                 source.path,

@@ -11,9 +11,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 import main
-from graph.compose import CONF
+from graph.compose import CONF, with_ladders
 
 ROOT = Path(__file__).parents[2]
+OPTION_FILES = ("# model/", "# detector/")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -42,14 +43,14 @@ def test_a_command_composes(words):
     if "-m" in argv:
         overrides = [re.sub(r"=([^\[,]*),.*", r"=\1", w) for w in overrides]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        assert compose("config", overrides)["nodes"]
+        assert compose("config", with_ladders(overrides))["nodes"]
 
 
 def test_there_are_commands_to_try():
     assert len(commands()) >= 10
 
 
-@pytest.mark.parametrize(("page", "text"), blocks("yaml"))
+@pytest.mark.parametrize(("page", "text"), [b for b in blocks("yaml") if not b[1].startswith(OPTION_FILES)])
 def test_yaml_is_a_graph_or_a_part_of_one(page, text):
     content = yaml.safe_load(text)
     assert set(content) <= {"defaults", "nodes"}
@@ -84,6 +85,20 @@ def test_the_user_graph_of_the_docs_runs_as_shown(tmp_path, monkeypatch):
     summary = load("dusk", [*words, *off], config_dir=tmp_path / "my_conf", plugins=["my_nodes"]).run(status=False)
     assert summary["frames"] == 10
     assert '"text": "It is dark."' in (out / "utterances.jsonl").read_text()
+
+
+def test_the_model_of_ones_own_is_two_files_as_shown(tmp_path):
+    """docs/backends.md: a new ONNX model by configuration alone."""
+    from graph import load
+    from tests.engines.models import conv
+
+    for _, text in blocks("yaml"):
+        if text.startswith(OPTION_FILES):
+            path = tmp_path / "my_conf" / text.splitlines()[0].removeprefix("# ")
+            path.parent.mkdir(parents=True)
+            path.write_text(re.sub(r"weights: \{.*", f"weights: {conv(tmp_path / 'mine.onnx')}", text))
+    plan = load("demo", ["detector=mine", "metrics=none"], config_dir=tmp_path / "my_conf").plan
+    assert plan.nodes["detector"].spec.params["name"] == "mine"
 
 
 def test_every_file_of_the_framework_is_in_the_reading_order():

@@ -158,6 +158,16 @@ def test_an_operator_that_does_not_exist_is_told_in_the_words_of_the_runtime(tmp
     assert message(Onnx(), path).startswith("tiny: ONNX Runtime cannot load m.onnx: ")
 
 
+def test_an_opset_that_is_not_supported_is_told(tmp_path):
+    path = conv(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    model.opset_import[0].version = 99
+    onnx.save(model, path)
+    said = message(Onnx(), path)
+    assert said.startswith("tiny: ONNX Runtime cannot load m.onnx: ")
+    assert "opset" in said
+
+
 def test_a_type_that_numpy_does_not_have_is_refused(tmp_path):
     nodes = [helper.make_node("Identity", ["x"], ["y"])]
     path = save(tmp_path / "m.onnx", nodes, [1], [1], dtype=TensorProto.BFLOAT16)
