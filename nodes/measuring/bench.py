@@ -130,6 +130,8 @@ class Bench:
                 done["offline"] = feeding.offline(until(end))
                 if self.batches:
                     done["batches"] = feeding.batches(self.batches, until(end))
+                if (beside := feeding.beside(until(end))) is not None:
+                    done["beside"] = beside
             if end := self.scenarios.get("paced"):
                 done["paced"] = feeding.paced(until(end), float(end["fps"]))
             warnings = done.get("single_stream", {}).pop("warnings", [])

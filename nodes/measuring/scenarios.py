@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
@@ -18,6 +19,8 @@ from nodes.measuring.subject import Subject, told
 from nodes.messages import Frame
 
 Progress = Callable[[float, str], None]
+MOST_BESIDE = 64
+"""Calls that are begun and not asked for yet; the engine itself runs fewer."""
 WARM_CALLS = 3
 """The first calls of a size of batch are the slow ones, whatever the engine warmed up."""
 
@@ -131,6 +134,24 @@ class Bench:
         figures = summary(samples)
         return {"batch": size, "engine": figures, "per_s": size / figures["mean"] * 1e3 if figures["mean"] else None}
 
+    def beside(self, until: Until) -> dict[str, Any] | None:
+        """The engine alone, with as many calls beside each other as it wants; None where it takes one at a time."""
+        submit = getattr(self.subject.model.model, "submit", None)
+        if submit is None:
+            return None
+        clock, n, begun_calls = self.subject.clock, 0, deque[Callable[[], Any]]()
+        (image,) = self.inputs(1)
+        with told(self.subject.name):
+            begun = clock()
+            for n in until(clock, self.progress, "calls beside each other"):
+                begun_calls.append(submit(image))
+                if len(begun_calls) > MOST_BESIDE:
+                    begun_calls.popleft()()
+            for result in begun_calls:
+                result()
+        seconds = (clock() - begun) / 1e9
+        return {"n": n + 1, "seconds": seconds, "per_s": (n + 1) / seconds if seconds else None}
+
     def inputs(self, count: int) -> list[Array]:
         """Inputs (1, 3, h, w) of the model for the first frames, again from the first where they are too few."""
         kept, model = [], self.subject.model.model
@@ -149,7 +170,7 @@ class _Keeper:
     """Hands calls on, and keeps a copy of the last input."""
 
     def __init__(self, model: Any) -> None:
-        self.model = model
+        self.model, self.placement = model, model.placement
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         self.fed = inputs[0].copy()

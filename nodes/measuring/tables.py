@@ -74,6 +74,8 @@ def model(row: Mapping[str, Any], out: Console) -> None:
         name = f"engine alone, batch {batch['batch']}"
         told = batch.get("error") or f"{rate(batch['per_s'])}, median {ms(batch['engine']['median'])} ms a call"
         out.print(f"{name}  {told}", markup=False)
+    if beside := scenarios.get("beside"):
+        out.print(f"engine alone, calls beside each other  {rate(beside['per_s'])}")
     if paced := scenarios.get("paced"):
         out.print(f"paced          {paced['fps']:g} fps: {paced['drops']} of {paced['captures']} frames dropped, "
                   f"age {ms(paced['age']['median'])} ms median, {ms(paced['age']['max'])} ms most")  # fmt: skip

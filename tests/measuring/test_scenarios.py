@@ -166,3 +166,28 @@ def test_a_stopwatch_changes_nothing_but_knows_the_time_and_counts_what_is_not_f
     assert (call.begun_ns, call.ended_ns, call.enqueue_ns, call.not_finite) == (5, 5 + 10 * MS, None, 2)
     model.close()
     assert inner.model.closed
+
+
+def test_calls_beside_each_other_are_measured_where_the_model_takes_them():
+    bench, clock = feeding()
+    assert bench.beside(Until(3, 0)) is None
+    open_calls, most = 0, 0
+
+    def submit(image):
+        nonlocal open_calls, most
+        assert image.shape[0] == 1
+        open_calls += 1
+        most = max(most, open_calls)
+
+        def result():
+            nonlocal open_calls
+            open_calls -= 1
+            clock.wait(0.001)
+
+        return result
+
+    bench.subject.model.model.submit = submit
+    found = bench.beside(Until(100, 0))
+    assert (found["n"], open_calls) == (100, 0)
+    assert most > 1
+    assert found["per_s"] == pytest.approx(1000)
