@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from engines import export, nvidia
-from engines.base import EngineError, ModelSpec, Placement, Precision, Tensor
+from engines.base import EngineError, Model, ModelSpec, OutOfMemoryError, Placement, Precision, Tensor
 from engines.export import import_torch
 from engines.loading import Loader, refuse, word_problems
 from engines.sources import Given, given, read_onnx, size_of
@@ -44,8 +44,9 @@ class Torch(Loader):
     `device` is "cpu" or "cuda:N", `precision` what is computed in. `mode` is "eager", "compile" (by torch.compile:
     half a minute at the start) or "graph" (a CUDA graph for each batch size: one launch a call). `channels_last` lays
     images out as convolutions like them best. `threads` is the number of threads, of the whole process; None = as many
-    as cores. `memory_limit_mb` bounds what PyTorch takes of the GPU's memory. `priority` of the CUDA stream: lower
-    goes first. `warm_up` as for every engine.
+    as cores. `memory_limit_mb` bounds what PyTorch takes of the GPU's memory in the whole process: all models share it,
+    the last one loaded that names a limit sets it, and None leaves it. `priority` of the CUDA stream: lower goes first.
+    `warm_up` as for every engine.
     """
 
     def __init__(
@@ -73,6 +74,27 @@ class Torch(Loader):
         if not find_spec("torch"):
             yield "_target_: the package torch is not installed; install the extra: uv sync --extra torch"
 
+    def load(self, spec: ModelSpec) -> Model:
+        """See `engines.base.Engine`; OutOfMemoryError where the weights alone are too large for the GPU."""
+        if self.device == "cpu":
+            return super().load(spec)
+        torch = import_torch()
+        try:
+            self._prepare(torch)
+        except EngineError as e:
+            raise EngineError(f"{spec.name}: {e}") from e
+        from engines import torch_cuda
+
+        with torch_cuda.limited(self.device, self.memory_limit_mb):
+            try:
+                return super().load(spec)
+            except torch.cuda.OutOfMemoryError as e:
+                batch, free = max(spec.batch_sizes, default=1), torch_cuda.free_memory(self.device)
+                raise OutOfMemoryError(
+                    f"{spec.name}: {self.device} has too little memory to load it for a batch of {batch}: {free}; "
+                    "choose precision fp16 or a smaller model, or raise memory_limit_mb"
+                ) from e
+
     def _open(self, spec: ModelSpec) -> TorchModel:
         torch = import_torch()
         from engines.torch_model import CudaModel, TorchModel
@@ -98,9 +120,6 @@ class Torch(Loader):
             raise EngineError(f"device {self.device} is asked for, but {why}; set device to cpu, or repair that")
         # What is called fp32 is computed in fp32, not with factors rounded to ten bits.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-        if self.memory_limit_mb:
-            total = torch.cuda.get_device_properties(number).total_memory
-            torch.cuda.set_per_process_memory_fraction(min(self.memory_limit_mb * 2**20 / total, 1.0), number)
 
     def _network(self, spec: ModelSpec, source: Given) -> Network:
         import numpy as np

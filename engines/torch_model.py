@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from engines.base import Array, DeviceArray, Placement, Tensor
+from engines import torch_cuda
+from engines.base import Array, DeviceArray, EngineError, Placement, Tensor
 from engines.model import LoadedModel
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class TorchModel(LoadedModel):
         self._priority = engine.priority
         self._open()
         if first is not None:
-            outputs = self._run(tuple(np.zeros(s, t.dtype) for s, t in zip(first, self.inputs, strict=True)))
+            outputs = self._first(tuple(np.zeros(s, t.dtype) for s, t in zip(first, self.inputs, strict=True)))
             free = any(t.shape and t.shape[0] is None for t in self.inputs)
             self.outputs = tuple(
                 Tensor(name, (None if free else x.shape[0], *x.shape[1:]) if x.ndim else (), x.dtype)
@@ -48,6 +50,15 @@ class TorchModel(LoadedModel):
     def _open(self) -> None:
         """Acquire what a device wants."""
 
+    def _first(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The first run; where it fails, everything is given back."""
+        try:
+            return self._run(inputs)
+        except Exception as e:
+            failure = e if isinstance(e, EngineError) else self._failure(e, inputs)
+            self.close()
+            raise failure from e
+
     def _run(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         with torch.inference_mode():
             fed = [self._fit(torch.from_numpy(_writable(x))) for x in inputs]
@@ -55,15 +66,21 @@ class TorchModel(LoadedModel):
             return tuple(_own(x, fed) for x in _tuple(outputs))
 
     def on_device(self, *inputs: DeviceArray) -> tuple[DeviceArray, ...]:
-        """See `engines.base.StaysOnDevice`. The outputs are tensors."""
+        """See `engines.base.StaysOnDevice`. The outputs are tensors. Raises EngineError when the run fails."""
+        try:
+            return self._stay(inputs)
+        except Exception as e:
+            raise self._failure(e, tuple(inputs)) from e  # type: ignore[arg-type]
+
+    def _stay(self, inputs: Sequence[DeviceArray]) -> tuple[torch.Tensor, ...]:
         with torch.inference_mode():
             fed = [self._fit(torch.from_dlpack(x)) for x in inputs]
-            return _tuple(self._forward(tuple(tuple(x.shape) for x in fed))(*fed))
+            return tuple(_wide(x) for x in _tuple(self._forward(tuple(tuple(x.shape) for x in fed))(*fed)))
 
     def _forward(self, shapes: Shapes) -> Any:
         if shapes not in self._modules:
             module = self._make(shapes)
-            self._modules[shapes] = torch.compile(module, dynamic=False) if self._mode == "compile" else module
+            self._modules[shapes] = _compiled(module) if self._mode == "compile" else module
         return self._modules[shapes]
 
     def _fit(self, x: torch.Tensor) -> torch.Tensor:
@@ -83,7 +100,7 @@ class CudaModel(TorchModel):
 
     def _open(self) -> None:
         self._device = torch.device(self.placement.device)
-        self._stream = torch.cuda.Stream(self._device, priority=self._priority)
+        self._stream = torch_cuda.STREAMS.take(self._device, self._priority)
         self._pinned: dict[tuple[Shapes, str], list[torch.Tensor]] = {}
         self._graphs: dict[Shapes, tuple[Any, list[torch.Tensor], tuple[torch.Tensor, ...]]] = {}
 
@@ -94,15 +111,15 @@ class CudaModel(TorchModel):
             for buffer, x in zip(pinned, inputs, strict=True):
                 np.copyto(buffer.numpy(), x)
             outputs = self._compute(shapes, [x.to(self._device, non_blocking=True) for x in pinned])
-            results = self._kept((shapes, "out"), [_wide(x) for x in outputs])
+            results = self._kept((shapes, "out"), outputs)
             for buffer, x in zip(results, outputs, strict=True):
-                buffer.copy_(_wide(x), non_blocking=True)
+                buffer.copy_(x, non_blocking=True)
             # The only wait: until the outputs have come down.
             self._stream.synchronize()
             return tuple(np.array(buffer.numpy()) for buffer in results)
 
-    def on_device(self, *inputs: DeviceArray) -> tuple[DeviceArray, ...]:
-        """See `engines.base.StaysOnDevice`. Runs in the order of the caller's current stream; nothing waits here."""
+    def _stay(self, inputs: Sequence[DeviceArray]) -> tuple[torch.Tensor, ...]:
+        # In the order of the caller's current stream; the host does not wait.
         given = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(given)
         with torch.inference_mode(), torch.cuda.stream(self._stream):
@@ -117,7 +134,7 @@ class CudaModel(TorchModel):
 
     def _compute(self, shapes: Shapes, inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         if self._mode != "graph":
-            return _tuple(self._forward(shapes)(*[self._fit(x) for x in inputs]))
+            return self._outputs_of(self._forward(shapes), inputs)
         if shapes not in self._graphs:
             self._graphs[shapes] = self._capture(shapes, inputs)
         graph, fed, outputs = self._graphs[shapes]
@@ -129,12 +146,16 @@ class CudaModel(TorchModel):
     def _capture(self, shapes: Shapes, inputs: list[torch.Tensor]) -> tuple[Any, list[torch.Tensor], Any]:
         module, fed = self._forward(shapes), [x.clone() for x in inputs]
         for _ in range(CAPTURE_RUNS):
-            module(*[self._fit(x) for x in fed])
+            self._outputs_of(module, fed)
         self._stream.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream):
-            outputs = _tuple(module(*[self._fit(x) for x in fed]))
+        # What other threads do meanwhile, such as taking memory, is no error: only this one is watched.
+        with torch_cuda.ALONE, torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            outputs = self._outputs_of(module, fed)
         return graph, fed, outputs
+
+    def _outputs_of(self, module: Any, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        return tuple(_wide(x) for x in _tuple(module(*[self._fit(x) for x in inputs])))
 
     def _kept(self, key: tuple[Shapes, str], like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Page-locked host memory, made once for each shape: copies from other memory would block the host."""
@@ -143,18 +164,34 @@ class CudaModel(TorchModel):
         return self._pinned[key]
 
     def _is_out_of_memory(self, error: Exception) -> bool:
-        return isinstance(error, torch.cuda.OutOfMemoryError)
+        return torch_cuda.is_out_of_memory(error)
 
     def _free_memory(self) -> str:
-        free, total = torch.cuda.mem_get_info(self._device)
-        return f"{free >> 20} of {total >> 20} MB free"
+        return torch_cuda.free_memory(self.placement.device)
 
     def _release(self) -> None:
         self._stream.synchronize()
-        self._graphs.clear()
-        self._pinned.clear()
-        super()._release()
-        torch.cuda.empty_cache()
+        with torch_cuda.ALONE:
+            self._graphs.clear()
+            self._pinned.clear()
+            super()._release()
+            torch_cuda.give_memory_back()
+        torch_cuda.STREAMS.give(self._stream, self._priority)
+
+
+def _compiled(module: torch.nn.Module) -> Callable[..., Any]:
+    """`module`, compiled when it is called first.
+
+    PyTorch counts what it compiles by the code that is called, and runs the ninth shape or network of the same class
+    uncompiled with no more than a warning: each one is called by code of its own.
+    """
+
+    def call(*inputs: torch.Tensor) -> Any:
+        return module(*inputs)
+
+    own = FunctionType(call.__code__.replace(), call.__globals__, call.__name__, None, call.__closure__)
+    compiled: Callable[..., Any] = torch.compile(own, dynamic=False)
+    return compiled
 
 
 def _tuple(outputs: Any) -> tuple[torch.Tensor, ...]:

@@ -276,12 +276,13 @@ def _nearest(x: torch.Tensor, size: Sequence[int], where: str, rounding: str) ->
     for axis, out in enumerate(size, start=2):
         n = x.shape[axis]
         if n != out:
-            x = x.index_select(axis, _nearest_index(n, out, where, rounding).to(x.device))
+            x = x.index_select(axis, _nearest_index(n, out, where, rounding, x.device))
     return x
 
 
-def _nearest_index(n: int, out: int, where: str, rounding: str) -> torch.Tensor:
-    at, scale = torch.arange(out, dtype=torch.float64), n / out
+def _nearest_index(n: int, out: int, where: str, rounding: str, device: torch.device) -> torch.Tensor:
+    # Made on the device: a CUDA graph can hold no copy from ordinary memory of the host.
+    at, scale = torch.arange(out, dtype=torch.float64, device=device), n / out
     places = {
         "asymmetric": lambda: at * scale,
         "half_pixel": lambda: (at + 0.5) * scale - 0.5,
@@ -345,8 +346,10 @@ def _slice(
             at = slice(start, end, step).indices(n)
             x = x[(slice(None),) * (axis % x.ndim) + (slice(*at),)]
         else:
-            indices = range(*slice(start, None if end < -n else end, step).indices(n))
-            x = x.index_select(axis, torch.tensor(list(indices), dtype=torch.int64, device=x.device))
+            # Backwards: the same places from the lowest on, and then turned round.
+            places = range(*slice(start, None if end < -n else end, step).indices(n))[::-1]
+            up = slice(places.start, places.stop, places.step) if places else slice(0, 0)
+            x = x[(slice(None),) * (axis % x.ndim) + (up,)].flip(axis)
     return x
 
 

@@ -230,3 +230,40 @@ def test_a_real_network_gives_what_onnx_runtime_gives(data, file, shape, white, 
     x = RNG.random(shape, np.float32) * white
     wanted, got = both(data / "models" / file, x)
     assert np.mean((got[0] - wanted[0]) ** 2) / wanted[0].var() < at_most
+
+
+def test_a_network_at_many_sizes_is_compiled_for_each_of_them(monkeypatch):
+    """PyTorch counts by the code that is called, and from the ninth on would run uncompiled with a warning."""
+    from engines.torch_model import _compiled
+
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(inputs)
+        return graph.forward
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda call, dynamic: real(call, dynamic=dynamic, backend=backend))
+    module = torch.nn.Hardtanh()
+    calls = [_compiled(module) for _ in range(10)]
+    with torch.inference_mode():
+        for _ in range(2):
+            for n, call in enumerate(calls):
+                assert call(torch.full((n + 1,), 3.0)).tolist() == [1.0] * (n + 1)
+    assert len(compiled) == 10
+
+
+def test_a_failed_run_on_arrays_of_the_device_says_which_model(tmp_path):
+    model = Torch().load(spec(conv(tmp_path / "m.onnx")))
+    with pytest.raises(EngineError, match=r"^tiny: the run failed on cpu: "):
+        model.on_device(torch.rand(1, 5, 8, 8))
+    model.close()
+    with pytest.raises(EngineError, match=r"^tiny: the run failed on cpu: the model is closed"):
+        model.on_device(torch.rand(1, 3, 8, 8))
+
+
+def test_half_precision_comes_out_as_described_on_the_device_too(tmp_path):
+    model = Torch(precision="bf16").load(spec(conv(tmp_path / "m.onnx")))
+    (y,) = model.on_device(torch.rand(1, 3, 8, 8))
+    assert str(y.dtype) == f"torch.{model.outputs[0].dtype}"
+    model.close()
