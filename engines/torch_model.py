@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import perf_counter_ns
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,9 @@ class TorchModel(LoadedModel):
 class CudaModel(TorchModel):
     """A module on a CUDA device: one stream of its own, pinned buffers that are kept, and graphs where asked for."""
 
+    enqueue_ns: int | None = None
+    """How long the last call took to put its work on the stream: what the GPU waits for where it is the longer."""
+
     def _open(self) -> None:
         self._device = torch.device(self.placement.device)
         self._stream = torch_cuda.STREAMS.take(self._device, self._priority)
@@ -110,10 +114,12 @@ class CudaModel(TorchModel):
             pinned = self._kept((shapes, "in"), [torch.from_numpy(_writable(x)) for x in inputs])
             for buffer, x in zip(pinned, inputs, strict=True):
                 np.copyto(buffer.numpy(), x)
+            begun = perf_counter_ns()
             outputs = self._compute(shapes, [x.to(self._device, non_blocking=True) for x in pinned])
             results = self._kept((shapes, "out"), outputs)
             for buffer, x in zip(results, outputs, strict=True):
                 buffer.copy_(x, non_blocking=True)
+            self.enqueue_ns = perf_counter_ns() - begun
             # The only wait: until the outputs have come down.
             self._stream.synchronize()
             return tuple(np.array(buffer.numpy()) for buffer in results)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,9 @@ class Execution:
         engine: CudaEngine = self._held[1]
         return engine
 
+    enqueue_ns: int | None = None
+    """How long the last call took to put its work on the stream; None before there was one."""
+
     def __call__(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
         """Outputs, as arrays of their own, for `inputs` of the right types, in the engine's order."""
         self._device.use()
@@ -98,11 +102,13 @@ class Execution:
         run = self._runs.get(shapes) or self._prepare(shapes)
         for view, array in zip(run.inputs, inputs, strict=True):
             np.copyto(view, array)
+        begun = perf_counter_ns()
         if run.graph is not None:
             self._device.launch(run.graph, self._stream)
         else:
             self._select(run)
             self._enqueue(run)
+        self.enqueue_ns = perf_counter_ns() - begun
         self._wait()
         return tuple(view.copy() for view in run.outputs)
 

@@ -19,6 +19,11 @@ class TrtModel(LoadedModel):
         super().__init__(name, placement, execution.inputs, execution.outputs, metadata)
         self._execution = execution
 
+    @property
+    def enqueue_ns(self) -> int | None:
+        """How long the last call took to put its work on the stream: what the GPU waits for where it is the longer."""
+        return self._execution.enqueue_ns
+
     def warm_up(self, spec: ModelSpec, *, runs: int) -> None:
         """See `LoadedModel.warm_up`; what was compiled for this GPU on the way is kept."""
         super().warm_up(spec, runs=runs)
