@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from engines import cuda, nvidia, trt_api
+from engines import cuda, nvidia
 from engines.base import EngineError
 from engines.onnx import SILENT, gpu_problem, import_ort, preload_cuda
 from engines.onnx_model import plain
+from engines.trt import api as trt_api
 from engines.versions import installed
 
 TINY_MODEL = base64.b64decode("CAg6LQoOCgF4CgF4EgF5IgNBZGQSAXRaCwoBeBIGCgQIARIAYgsKAXkSBgoECAESAEIECgAQEQ==")

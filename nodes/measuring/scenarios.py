@@ -139,18 +139,19 @@ class Bench:
         submit = getattr(self.subject.model.model, "submit", None)
         if submit is None:
             return None
-        clock, n, begun_calls = self.subject.clock, 0, deque[Callable[[], Any]]()
+        clock, count, begun_calls = self.subject.clock, 0, deque[Callable[[], Any]]()
         (image,) = self.inputs(1)
         with told(self.subject.name):
             begun = clock()
             for n in until(clock, self.progress, "calls beside each other"):
+                count = n + 1
                 begun_calls.append(submit(image))
                 if len(begun_calls) > MOST_BESIDE:
                     begun_calls.popleft()()
             for result in begun_calls:
                 result()
         seconds = (clock() - begun) / 1e9
-        return {"n": n + 1, "seconds": seconds, "per_s": (n + 1) / seconds if seconds else None}
+        return {"n": count, "seconds": seconds, "per_s": count / seconds if seconds else None}
 
     def inputs(self, count: int) -> list[Array]:
         """Inputs (1, 3, h, w) of the model for the first frames, again from the first where they are too few."""

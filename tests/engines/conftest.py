@@ -7,7 +7,7 @@ import pytest
 def rtx():
     """TensorRT for RTX, which builds without a GPU; skips where it is not installed."""
     pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
-    from engines.trt_api import open_package
+    from engines.trt.api import open_package
 
     return open_package("tensorrt_rtx")
 

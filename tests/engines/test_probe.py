@@ -3,9 +3,10 @@ import sys
 
 from onnx import TensorProto, helper
 
-from engines import nvidia, trt_api
+from engines import nvidia
 from engines.base import EngineError
 from engines.probe import TINY_MODEL, Finding, probe
+from engines.trt import api as trt_api
 
 
 def test_the_tiny_model_is_what_its_comment_says():

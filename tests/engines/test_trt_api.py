@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from engines import nvidia, trt_api, trt_types
+from engines import nvidia
 from engines.base import EngineError, OutOfMemoryError
-from engines.trt_api import TensorRt, open_package
-from engines.trt_log import Log, plain
+from engines.trt import api as trt_api
+from engines.trt import types as trt_types
+from engines.trt.api import TensorRt, open_package
+from engines.trt.log import Log, plain
 from tests.engines import standin_tensorrt
 from tests.engines.standin_cuda import StandInDriver
 from tests.engines.standin_tensorrt import StandInTensorRt
@@ -188,7 +190,7 @@ def test_the_real_runtime_answers_none_to_what_is_no_engine_and_the_reason_comes
 def test_the_real_runtime_says_that_there_is_no_gpu(rtx, tmp_path):
     if nvidia.load_problem("libcuda.so.1") is None:
         pytest.skip("an NVIDIA driver is installed")
-    from engines.trt_build import build
+    from engines.trt.build import build
     from tests.engines.trt_models import conv
 
     data = build(rtx, conv(tmp_path / "m.onnx"), target="sm75").data

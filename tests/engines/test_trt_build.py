@@ -1,8 +1,8 @@
 import pytest
 
-from engines import trt_build
 from engines.base import EngineError
-from engines.trt_api import TensorRt
+from engines.trt import build as trt_build
+from engines.trt.api import TensorRt
 from tests.engines import trt_models as models
 from tests.engines.models import conv
 from tests.engines.standin_cuda import StandInDriver

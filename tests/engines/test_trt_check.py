@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from engines import onnx_graph, trt_build, trt_check
+from engines import onnx_graph
 from engines.base import EngineError
+from engines.trt import build as trt_build
+from engines.trt import check as trt_check
 from tests.engines import trt_models as models
 from tests.engines.models import conv as free_conv
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from engines import trt_build
 from engines.base import EngineError
+from engines.trt import build as trt_build
 
 NETWORKS = [
     pytest.param(("yolo12n", (640, 640), (5, 60)), id="yolo12n"),

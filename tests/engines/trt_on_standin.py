@@ -2,7 +2,7 @@
 
 from engines.cuda import open_device
 from engines.trt import Trt
-from engines.trt_api import TensorRt
+from engines.trt.api import TensorRt
 from tests.engines.standin_cuda import StandInDriver
 from tests.engines.standin_tensorrt import StandInTensorRt
 

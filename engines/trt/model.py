@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from engines.base import Array, EngineError, ModelSpec, Placement
 from engines.model import LoadedModel
-from engines.trt_execution import Execution
+from engines.trt.execution import Execution
 
 logger = logging.getLogger(__name__)
 

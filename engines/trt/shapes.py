@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engines.base import EngineError, OutOfMemoryError
 from engines.cuda import Device
-from engines.trt_types import CudaEngine
+from engines.trt.types import CudaEngine
 
 
 def shape_range(engine: CudaEngine, name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:

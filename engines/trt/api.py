@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 
 from engines.base import EngineError, OutOfMemoryError, Precision
-from engines.trt_log import Log, plain
-from engines.trt_types import Builder, Config, Context, CudaEngine, Network, Parser, Runtime
+from engines.trt.log import Log, plain
+from engines.trt.types import Builder, Config, Context, CudaEngine, Network, Parser, Runtime
 
 Package = Literal["auto", "tensorrt", "tensorrt_rtx"]
 NAMES: tuple[Literal["tensorrt", "tensorrt_rtx"], ...] = ("tensorrt", "tensorrt_rtx")

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from engines import trt_buffers
 from engines.base import Array, EngineError, OutOfMemoryError, Tensor
 from engines.cuda import Device
-from engines.trt_api import TensorRt
-from engines.trt_rtx import RuntimeCache
-from engines.trt_shapes import common, require_batch, require_memory, shape_range
-from engines.trt_types import Context, CudaEngine
+from engines.trt import buffers as trt_buffers
+from engines.trt.api import TensorRt
+from engines.trt.rtx import RuntimeCache
+from engines.trt.shapes import common, require_batch, require_memory, shape_range
+from engines.trt.types import Context, CudaEngine
 
 Shapes = tuple[tuple[int, ...], ...]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from engines import artifacts, onnx_file, trt_build
+from engines import artifacts, onnx_file
 from engines.base import EngineError, ModelSpec, Placement, Precision, Tensor
 from engines.cuda import INSTALL as INSTALL_CUDA
 from engines.cuda import Device, open_device
@@ -24,11 +24,12 @@ from engines.loading import Loader, refuse, word_problems
 from engines.onnx_graph import Graph
 from engines.shapes import shape_problem
 from engines.sources import OnnxSource, onnx_source
-from engines.trt_api import INSTALL, NAMES, Package, TensorRt, open_package
-from engines.trt_build import Batch
-from engines.trt_check import target_problem
-from engines.trt_execution import Execution, Options
-from engines.trt_model import TrtModel
+from engines.trt import build as trt_build
+from engines.trt.api import INSTALL, NAMES, Package, TensorRt, open_package
+from engines.trt.build import Batch
+from engines.trt.check import target_problem
+from engines.trt.execution import Execution, Options
+from engines.trt.model import TrtModel
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from engines.trt_api import TensorRt
-from engines.trt_types import Context, CudaEngine
+from engines.trt.api import TensorRt
+from engines.trt.types import Context, CudaEngine
 
 logger = logging.getLogger(__name__)
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines import onnx_graph, trt_check
+from engines import onnx_graph
 from engines.base import EngineError, Precision
 from engines.onnx_graph import Graph
-from engines.trt_api import TensorRt
-from engines.trt_types import Builder, Config, Parser
+from engines.trt import check as trt_check
+from engines.trt.api import TensorRt
+from engines.trt.types import Builder, Config, Parser
 
 logger = logging.getLogger(__name__)
 
