@@ -47,6 +47,27 @@ def test_random_weights_give_the_same_through_onnx_as_in_pytorch(precision, at_m
     wanted.close()
 
 
+@pytest.mark.parametrize("name", ["yolo12n", "yolo26n", "yolo26n_depth"])
+def test_other_networks_are_exported_and_compared_too(name):
+    given = ModelSpec(name, Weights(random=True), {"": (1, 3, 64, 64)}, architecture=name)
+    model = Onnx().load(given)
+    assert model(images(1, 64)[0])[0].shape[0] == 1
+    model.close()
+
+
+def test_an_export_that_differs_from_pytorch_is_not_used(tmp_path):
+    from engines.export import compare
+
+    x = images(1, 8)[0]
+    path = conv(tmp_path / "m.onnx")
+    wanted = Onnx().load(spec(path))(x)[0]
+    compare(path, x, wanted, at_most=1e-6)
+    with pytest.raises(EngineError, match=r"^the exported file differs from PyTorch: mean squared difference .*; this"):
+        compare(path, x, wanted[:, ::-1], at_most=2e-2)
+    with pytest.raises(EngineError, match=r"^the exported file gives \(1, 2, 8, 8\), PyTorch \(1, 2, 8\); this export"):
+        compare(path, x, wanted[..., 0], at_most=2e-2)
+
+
 def test_an_export_is_made_once_and_again_only_where_it_differs():
     first = Onnx().prepare(RANDOM)
     stamp = first.stat().st_mtime_ns
