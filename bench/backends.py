@@ -1,0 +1,261 @@
+"""All backends of the CPU on YOLO12n and Depth-Anything-V2-Small, beside Ultralytics and transformers, taking turns.
+
+python bench/backends.py --peers PYTHON     # one with torch, torchvision, ultralytics and transformers
+python bench/backends.py --repeats 10       # a look; p99 wants 100
+
+A whole node takes a frame of 1408x1408 and gives its message; the time inside its engine is noted in the same call.
+Weights are random, the same for all, unless files are given. A backend that differs from PyTorch by more than
+`validate` admits is timed and told, but is no candidate for the fastest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from bench import report
+from graph.build import Builder, Recipe
+from graph.errors import CauceError
+from nodes.measuring import judge, pictures
+from nodes.measuring.agreement import pairs
+from nodes.measuring.comparison import Comparison
+from nodes.measuring.subject import Kind, Subject
+from nodes.messages import DepthMap, Detections, Frame
+
+EAGER = "torch fp32, eager"
+BACKENDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    EAGER: ("torch", {}),
+    "torch bf16, channels last": ("torch", {"precision": "bf16", "channels_last": True}),
+    "onnx fp32": ("onnx", {}),
+    "openvino fp32": ("openvino", {}),
+    "openvino bf16": ("openvino", {"precision": "bf16"}),
+    "openvino int8": ("openvino", {"precision": "int8"}),
+    "openvino int8, rest in bf16": ("openvino", {"precision": "int8", "float_rest": "bf16"}),
+}
+MODELS: Mapping[Kind, str] = {"detector": "yolo12n", "depth": "depth_anything_v2_small"}
+PEERS: Mapping[Kind, Sequence[str]] = {
+    "detector": ("ultralytics", "ultralytics-all-threads"),
+    "depth": ("transformers",),
+}
+PACKAGES = ("numpy", "opencv-python-headless", "torch", "onnxruntime", "openvino", "nncf")
+JUDGED, CALIBRATED = 4, 16
+REST_S = 0.01
+"""Between two calls: threads of PyTorch and OpenVINO wait in a busy loop for some milliseconds after one."""
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", default=sys.executable, help="the interpreter of the other programs")
+    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--only", choices=[*MODELS], help="one of both models")
+    parser.add_argument("--detector", type=Path, help="PyTorch weights of YOLO12n; without: random ones")
+    parser.add_argument("--depth", type=Path, help="PyTorch weights of Depth-Anything-V2-Small; without: random ones")
+    return parser.parse_args()
+
+
+class Timed:
+    """A node around an engine: what it takes in all, and in the engine, both in nanoseconds."""
+
+    def __init__(self, subject: Subject, frame: Frame, *, refusal: str) -> None:
+        self.subject, self.frame, self.refusal = subject, frame, refusal
+        self.engine_ns: list[int] = []
+        self.message: Any = None
+
+    def __call__(self) -> None:
+        self.message, _, call, _ = self.subject.process(self.frame)
+        self.engine_ns.append(call.ended_ns - call.begun_ns)
+
+
+class Peer:
+    """Another program in its own process, see `bench/peer.py`. RuntimeError where it does not get ready."""
+
+    def __init__(self, python: str, name: str, weights: Path, folder: Path) -> None:
+        self.found, self.taken_ns = folder / f"{name}.npy", list[int]()
+        self.errors = open(folder / f"{name}.txt", "w+")  # noqa: SIM115 (closed with the process)
+        paths = (weights, folder / "frame.npy", self.found)
+        words = [python, str(ROOT / "bench" / "peer.py"), name, *map(str, paths)]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors}
+        self.process = subprocess.Popen(words, **pipes, text=True)
+        ready = self._answer(first=True)
+        self.versions, self.notes = ready["versions"], ready["notes"]
+
+    def __call__(self) -> None:
+        print(file=self.process.stdin, flush=True)
+        self.taken_ns.append(self._answer())
+
+    def _answer(self, *, first: bool = False) -> Any:
+        assert self.process.stdout is not None
+        if line := self.process.stdout.readline():
+            return json.loads(line)
+        self.close()
+        self.errors.seek(0)
+        told = self.errors.read().strip().splitlines()
+        raise RuntimeError(f"{'does not start' if first else 'ended'}: {told[-1] if told else 'it says nothing'}")
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def recipe(kind: Kind, backend: str, weights: Path, **options: Any) -> Recipe:
+    """The application's own node with its own preset, on `backend`."""
+    config: dict[str, Any] = {}
+    for part in (f"node/{kind}", f"model/{MODELS[kind]}"):
+        config |= yaml.safe_load((ROOT / "conf" / f"{part}.yaml").read_text())
+    engine = yaml.safe_load((ROOT / "conf" / "backend" / f"{backend}.yaml").read_text()) | options
+    return Recipe(config | {"weights": str(weights), "engine": engine}, Builder())
+
+
+def random_weights(name: str, size_wh: Sequence[int], to: Path) -> Path:
+    """A file in the official form with the random weights that the engines themselves would take."""
+    import torch
+
+    from engines.architectures import find, loading
+
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        torch.save(loading._random(find(name), (size_wh[0], size_wh[1])).state_dict(), to)
+    return to
+
+
+def calibrate(eager: Subject, engine: Any, found: Sequence[pictures.Picture]) -> None:
+    """Make the int8 file of the eager model's weights, on what its node feeds it with."""
+    samples = []
+    for picture in found:
+        eager.process(picture.frame())
+        samples.append(eager.node.tensor.values.copy())
+    engine.prepare(eager.engine.spec, precision="int8", samples=samples, origin="the computed street")
+
+
+def refusal(subject: Subject, eager: Subject, found: Sequence[pictures.Picture]) -> str:
+    """Why `validate` would not admit it, compared with PyTorch; empty where it would."""
+    limits = yaml.safe_load((ROOT / "conf/command/validate.yaml").read_text())["limits"]
+    compared = Comparison(subject, eager, min_conf=0.25, iou=0.9)
+    figures = {**subject.facts(), **compared.over(found, lambda *_: None, needs_labels=False)}
+    chosen = limits.get(figures["precision"]) or limits["fp32"]
+    return "; ".join(judge.violations(figures, judge.Limits(**chosen)))
+
+
+@contextmanager
+def ours(kind: Kind, weights: Path, frame: Frame, found: Sequence[pictures.Picture]) -> Iterator[dict[str, Timed]]:
+    """Every backend that works here, judged and ready; what does not work is told."""
+    timed: dict[str, Timed] = {}
+    with ExitStack() as stack:
+        eager = Subject(kind, recipe(kind, "torch", weights), looks=True)
+        stack.callback(eager.close)
+        is_calibrated = False
+        for name, (backend, options) in BACKENDS.items():
+            made = recipe(kind, backend, weights, **options)
+            try:
+                if problems := list(made.problems(kind)):
+                    raise CauceError("; ".join(problems))
+                if options.get("precision") == "int8" and not is_calibrated:
+                    calibrate(eager, made.part("engine").build(), found[JUDGED:])
+                    is_calibrated = True
+                subject = eager if name == EAGER else Subject(kind, made, looks=True)
+            except (CauceError, RuntimeError) as e:
+                print(f"{name}: left out: {e}")
+                continue
+            if subject is not eager:
+                stack.callback(subject.close)
+            why = "" if subject is eager else refusal(subject, eager, found[:JUDGED])
+            timed[name] = Timed(subject, frame, refusal=why)
+            at = subject.model.placement
+            verdict = "the reference" if subject is eager else f"NOT ADMITTED: {why}" if why else "admitted"
+            print(f"{name}: {at.precision} as read back ({at.reason}); {verdict}")
+        for each in timed.values():
+            each.subject.model.looks = False
+        yield timed
+
+
+@contextmanager
+def others(kind: Kind, python: str, weights: Path, folder: Path) -> Iterator[dict[str, Peer]]:
+    """The other programs that start; those that do not are told."""
+    peers: dict[str, Peer] = {}
+    try:
+        for name in PEERS[kind]:
+            try:
+                peers[name] = Peer(python, name, weights, folder)
+            except (RuntimeError, OSError) as e:
+                print(f"{name}: left out: {e}")
+                continue
+            versions = ", ".join(f"{package} {number}" for package, number in peers[name].versions.items())
+            print(f"{name}: {'; '.join([versions, *peers[name].notes])}")
+        yield peers
+    finally:
+        for peer in peers.values():
+            peer.close()
+
+
+def agreement(message: Detections | DepthMap, theirs: Any) -> str:
+    """How alike the eager node and another program see the frame: the proof that both do the same work."""
+    if isinstance(message, DepthMap):
+        import cv2
+
+        theirs = cv2.resize(theirs, message.values.shape[::-1])
+        return f"correlation with our depth {np.corrcoef(message.values.ravel(), theirs.ravel())[0, 1]:.4f}"
+    boxes = Detections(
+        theirs[:, :4].astype(np.float32), theirs[:, 4].astype(np.float32), theirs[:, 5].astype(np.int32),
+        message.class_names, message.size_wh,
+    )  # fmt: skip
+    both = pairs(boxes, message, 0.8)
+    return f"{len(boxes)} boxes, {len(message)} of ours, {both} of them the same (overlap of 0.8)"
+
+
+def measure(kind: Kind, given: argparse.Namespace, frame: Frame, found: Sequence[pictures.Picture]) -> bool:
+    """Time one model everywhere; whether the fastest backend that is admitted is faster than all that it should be."""
+    preset = recipe(kind, "torch", Path()).config
+    name, size_wh = MODELS[kind], preset["size_wh"]
+    with tempfile.TemporaryDirectory() as folder:
+        weights = getattr(given, kind) or random_weights(name, size_wh, Path(folder) / f"{name}.pth")
+        np.save(Path(folder) / "frame.npy", frame.pixels)
+        print(f"\n{name} at {size_wh[0]}x{size_wh[1]}, weights {getattr(given, kind) or 'random'}")
+        with ours(kind, weights, frame, found) as timed, others(kind, given.peers, weights, Path(folder)) as peers:
+            tasks: dict[str, Callable[[], None]] = {**timed, **peers}
+            samples = report.interleaved(tasks, repeats=given.repeats, warm_up=3, rest_s=REST_S)
+            print()
+            medians: dict[str, float] = {}
+            for each, one in timed.items():
+                report.row(f"{each}: engine", one.engine_ns[-given.repeats :])
+                medians[each] = report.row(f"{each}: node", samples[each])
+            for each, peer in peers.items():
+                medians[each] = report.row(each, peer.taken_ns[-given.repeats :])
+                print(f"{'':<4}{agreement(timed[EAGER].message, np.load(peer.found))}")
+    admitted = {each: medians[each] for each, one in timed.items() if not one.refusal}
+    best = min(admitted, key=lambda each: admitted[each])
+    print(f"the fastest that is admitted, end to end: {best}")
+    rivals = [each for each in medians if each == EAGER or each in peers]
+    within = [report.ratio(f"to {rival}", medians[best] / medians[rival], at_most=0.99) for rival in rivals]
+    return all(within)
+
+
+def main() -> int:
+    given = arguments()
+    report.header("backends on the CPU: engine and whole node, beside others, taking turns", packages=PACKAGES)
+    with tempfile.TemporaryDirectory() as cache:
+        # What is exported and calibrated here is for these frames and weights only.
+        os.environ["XDG_CACHE_HOME"] = cache
+        frame = Frame(pictures.street(1, 1408)[0].frame().pixels)
+        found = pictures.street(JUDGED + CALIBRATED, 704)
+        kinds = [kind for kind in MODELS if given.only in (None, kind)]
+        within = [measure(kind, given, frame, found) for kind in kinds]
+    return 0 if all(within) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
