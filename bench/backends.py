@@ -4,8 +4,9 @@ python bench/backends.py --peers PYTHON     # one with torch, torchvision, ultra
 python bench/backends.py --repeats 10       # a look; p99 wants 100
 
 A whole node takes a frame of 1408x1408 and gives its message; the time inside its engine is noted in the same call.
-Weights are random, the same for all, unless files are given. A backend that differs from PyTorch by more than
-`validate` admits is timed and told, but is no candidate for the fastest.
+All have the same weights: of the detector those that were trained on the computed street, so that it finds something,
+of the depth random ones, unless files are given. A backend that differs from PyTorch by more than `validate` admits is
+timed and told, but is no candidate for the fastest.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,10 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench import report
+from engines.base import located
 from graph.build import Builder, Recipe
 from graph.errors import CauceError
+from nodes.detector import names_in
 from nodes.measuring import judge, pictures
 from nodes.measuring.agreement import pairs
 from nodes.measuring.comparison import Comparison
@@ -53,6 +57,8 @@ PEERS: Mapping[Kind, Sequence[str]] = {
 }
 PACKAGES = ("numpy", "opencv-python-headless", "torch", "onnxruntime", "openvino", "nncf")
 JUDGED, CALIBRATED = 4, 16
+TOO_SLOW = 4.0
+"""A backend that takes so many times as long as PyTorch in fp32 is told and not timed: it would be most of the run."""
 REST_S = 0.01
 """Between two calls: threads of PyTorch and OpenVINO wait in a busy loop for some milliseconds after one."""
 
@@ -62,9 +68,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peers", default=sys.executable, help="the interpreter of the other programs")
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--only", choices=[*MODELS], help="one of both models")
-    parser.add_argument("--detector", type=Path, help="PyTorch weights of YOLO12n; without: random ones")
+    parser.add_argument("--detector", type=Path, help="PyTorch weights of YOLO12n; without: those of the street")
     parser.add_argument("--depth", type=Path, help="PyTorch weights of Depth-Anything-V2-Small; without: random ones")
     return parser.parse_args()
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What all programs load: a PyTorch file in the official form."""
+
+    path: Path
+    story: str
+    class_names: Sequence[str] = ()
 
 
 class Timed:
@@ -112,25 +127,46 @@ class Peer:
         self.process.wait()
 
 
-def recipe(kind: Kind, backend: str, weights: Path, **options: Any) -> Recipe:
+def recipe(kind: Kind, backend: str, weights: Weights, **options: Any) -> Recipe:
     """The application's own node with its own preset, on `backend`."""
     config: dict[str, Any] = {}
     for part in (f"node/{kind}", f"model/{MODELS[kind]}"):
         config |= yaml.safe_load((ROOT / "conf" / f"{part}.yaml").read_text())
     engine = yaml.safe_load((ROOT / "conf" / "backend" / f"{backend}.yaml").read_text()) | options
-    return Recipe(config | {"weights": str(weights), "engine": engine}, Builder())
+    named = {"class_names": weights.class_names} if weights.class_names else {}
+    return Recipe(config | {"weights": str(weights.path), "engine": engine} | named, Builder())
 
 
-def random_weights(name: str, size_wh: Sequence[int], to: Path) -> Path:
-    """A file in the official form with the random weights that the engines themselves would take."""
+def random_weights(to: Path) -> Weights:
+    """The random weights that the engines would take for Depth-Anything, in the form of the official file."""
     import torch
 
     from engines.architectures import find, loading
 
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        torch.save(loading._random(find(name), (size_wh[0], size_wh[1])).state_dict(), to)
-    return to
+        torch.save(loading._random(find(MODELS["depth"]), (378, 378)).state_dict(), to)
+    return Weights(to, "random")
+
+
+def street_weights(to: Path) -> Weights:
+    """The weights of the shipped YOLO12n, which is an ONNX file, as a PyTorch file that was written after fusing."""
+    import onnx
+    import torch
+
+    from engines.architectures import find
+
+    model = onnx.load(str(located("shipped:street_yolo12n.onnx")))
+    held = {w.name.removesuffix("_fp16"): onnx.numpy_helper.to_array(w) for w in model.graph.initializer}
+    names = names_in({p.key: p.value for p in model.metadata_props})
+    with torch.no_grad():
+        network = find(MODELS["detector"]).build((640, 640), len(names))
+        network.fuse()
+    state = network.state_dict()
+    state |= {name: torch.from_numpy(held[name].astype(np.float32)) for name in state if name in held}
+    network.load_state_dict(state)
+    torch.save(state, to)
+    return Weights(to, "of the shipped street_yolo12n", names)
 
 
 def calibrate(eager: Subject, engine: Any, found: Sequence[pictures.Picture]) -> None:
@@ -146,13 +182,25 @@ def refusal(subject: Subject, eager: Subject, found: Sequence[pictures.Picture])
     """Why `validate` would not admit it, compared with PyTorch; empty where it would."""
     limits = yaml.safe_load((ROOT / "conf/command/validate.yaml").read_text())["limits"]
     compared = Comparison(subject, eager, min_conf=0.25, iou=0.9)
+    usual = getattr(eager.node, "min_conf", None)
     figures = {**subject.facts(), **compared.over(found, lambda *_: None, needs_labels=False)}
+    if usual is not None:
+        # Average precision wants all candidates; what is timed is the usual.
+        subject.node.min_conf = eager.node.min_conf = usual
     chosen = limits.get(figures["precision"]) or limits["fp32"]
     return "; ".join(judge.violations(figures, judge.Limits(**chosen)))
 
 
+def slowness(subject: Subject, eager: Subject, frame: Frame) -> float:
+    """How many times as long as PyTorch it takes, roughly: the best of three frames of each."""
+    samples = report.interleaved(
+        {"": lambda: subject.process(frame), "eager": lambda: eager.process(frame)}, repeats=3, warm_up=1
+    )
+    return min(samples[""]) / min(samples["eager"])
+
+
 @contextmanager
-def ours(kind: Kind, weights: Path, frame: Frame, found: Sequence[pictures.Picture]) -> Iterator[dict[str, Timed]]:
+def ours(kind: Kind, weights: Weights, frame: Frame, found: Sequence[pictures.Picture]) -> Iterator[dict[str, Timed]]:
     """Every backend that works here, judged and ready; what does not work is told."""
     timed: dict[str, Timed] = {}
     with ExitStack() as stack:
@@ -173,6 +221,9 @@ def ours(kind: Kind, weights: Path, frame: Frame, found: Sequence[pictures.Pictu
                 continue
             if subject is not eager:
                 stack.callback(subject.close)
+            if subject is not eager and (times := slowness(subject, eager, frame)) > TOO_SLOW:
+                print(f"{name}: left out: takes {times:.0f} times as long as {EAGER}")
+                continue
             why = "" if subject is eager else refusal(subject, eager, found[:JUDGED])
             timed[name] = Timed(subject, frame, refusal=why)
             at = subject.model.placement
@@ -184,13 +235,13 @@ def ours(kind: Kind, weights: Path, frame: Frame, found: Sequence[pictures.Pictu
 
 
 @contextmanager
-def others(kind: Kind, python: str, weights: Path, folder: Path) -> Iterator[dict[str, Peer]]:
+def others(kind: Kind, python: str, weights: Weights, folder: Path) -> Iterator[dict[str, Peer]]:
     """The other programs that start; those that do not are told."""
     peers: dict[str, Peer] = {}
     try:
         for name in PEERS[kind]:
             try:
-                peers[name] = Peer(python, name, weights, folder)
+                peers[name] = Peer(python, name, weights.path, folder)
             except (RuntimeError, OSError) as e:
                 print(f"{name}: left out: {e}")
                 continue
@@ -219,12 +270,13 @@ def agreement(message: Detections | DepthMap, theirs: Any) -> str:
 
 def measure(kind: Kind, given: argparse.Namespace, frame: Frame, found: Sequence[pictures.Picture]) -> bool:
     """Time one model everywhere; whether the fastest backend that is admitted is faster than all that it should be."""
-    preset = recipe(kind, "torch", Path()).config
-    name, size_wh = MODELS[kind], preset["size_wh"]
     with tempfile.TemporaryDirectory() as folder:
-        weights = getattr(given, kind) or random_weights(name, size_wh, Path(folder) / f"{name}.pth")
+        make = street_weights if kind == "detector" else random_weights
+        file = getattr(given, kind)
+        weights = Weights(file, str(file)) if file else make(Path(folder) / "weights.pth")
         np.save(Path(folder) / "frame.npy", frame.pixels)
-        print(f"\n{name} at {size_wh[0]}x{size_wh[1]}, weights {getattr(given, kind) or 'random'}")
+        width, height = recipe(kind, "torch", weights).config["size_wh"]
+        print(f"\n{MODELS[kind]} at {width}x{height}, weights: {weights.story}")
         with ours(kind, weights, frame, found) as timed, others(kind, given.peers, weights, Path(folder)) as peers:
             tasks: dict[str, Callable[[], None]] = {**timed, **peers}
             samples = report.interleaved(tasks, repeats=given.repeats, warm_up=3, rest_s=REST_S)

@@ -108,9 +108,16 @@ def ultralytics(path: str, frame: Any, *, all_threads: bool = False) -> tuple[Ca
 
     threads = torch.get_num_threads()
     from ultralytics import YOLO
+    from ultralytics.nn.tasks import DetectionModel
 
+    state = weights(path)
+    classes = next(len(tensor) for name, tensor in state.items() if name.endswith("cv3.0.2.bias"))
+    network = DetectionModel("yolo12n.yaml", nc=classes, verbose=False)
+    if not any(".bn." in name for name in state):
+        network.fuse(verbose=False)  # as the file is
+    network.load_state_dict(state)
     model = YOLO("yolo12n.yaml", task="detect")
-    model.model.load_state_dict(weights(path), strict=False)
+    model.model = network.eval()
     bgr = np.ascontiguousarray(frame[..., ::-1])
     words = {"imgsz": 640, "conf": 0.25, "iou": 0.55, "max_det": 300, "device": "cpu", "verbose": False, "save": False}
 
