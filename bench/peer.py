@@ -79,7 +79,7 @@ def make_torchvision_work() -> str:
 
     torchvision.extension._has_ops = lambda: True
     make_torchvision_work.library = library  # what it defines goes with it
-    return "torchvision's compiled part does not load beside this PyTorch, so NMS, where it is used, is OpenCV's (0.1 ms)"
+    return "torchvision's compiled part does not load beside this PyTorch; NMS, where used, is OpenCV's (0.1 ms)"
 
 
 def _nms(boxes: Any, scores: Any, iou_threshold: float) -> Any:
