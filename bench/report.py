@@ -48,11 +48,18 @@ def ratio(name: str, value: float, *, at_most: float = float("inf"), at_least: f
     return within
 
 
-def interleaved(tasks: Mapping[str, Callable[[], object]], *, repeats: int, warm_up: int = 5) -> dict[str, list[int]]:
-    """Nanoseconds of each call, by name. The tasks take turns, so that whatever slows the machine slows all of them."""
+def interleaved(
+    tasks: Mapping[str, Callable[[], object]], *, repeats: int, warm_up: int = 5, rest_s: float = 0.0
+) -> dict[str, list[int]]:
+    """Nanoseconds of each call, by name. The tasks take turns, so that whatever slows the machine slows all of them.
+
+    `rest_s` is slept before each call, so that threads of the one before that still wait busily take no part.
+    """
     samples: dict[str, list[int]] = {name: [] for name in tasks}
     for i in range(warm_up + repeats):
         for name, task in tasks.items():
+            if rest_s:
+                time.sleep(rest_s)
             begin = time.perf_counter_ns()
             task()
             taken = time.perf_counter_ns() - begin

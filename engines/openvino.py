@@ -123,7 +123,8 @@ class OpenVinoModel(LoadedModel):
         request = self._idle[0]
         # The inputs are read where they are; the outputs are copied out of the request's memory, which is used again.
         results = request.infer(dict(enumerate(inputs)), share_inputs=True, share_outputs=False)
-        return tuple(results[i] for i in self._indices)
+        found: tuple[Array, ...] = results.to_tuple()
+        return found
 
     def submit(self, *inputs: Array) -> Callable[[], tuple[Array, ...]]:
         """See `engines.base.Submits`: begins a call, as many at a time as the hint makes OpenVINO want."""

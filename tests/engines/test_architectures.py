@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 import pytest
 
+from bench.peer import official_name
 from engines.architectures import ARCHITECTURES, find, make
 from engines.base import EngineError
 from engines.checkpoint import Checkpoint, read
@@ -317,33 +318,14 @@ def test_an_export_to_onnx_gives_the_same_for_any_batch(name, tmp_path):
 
 def official(state):
     """The state dict of transformers' Depth-Anything, with the names of the official file."""
-    names = [
-        (r"^backbone\.embeddings\.(cls_token|mask_token)", r"pretrained.\1"),
-        (r"^backbone\.embeddings\.position_embeddings", "pretrained.pos_embed"),
-        (r"^backbone\.embeddings\.patch_embeddings\.projection", "pretrained.patch_embed.proj"),
-        (r"^backbone\.layernorm", "pretrained.norm"),
-        (r"^backbone\.encoder\.layer\.", "pretrained.blocks."),
-        (r"attention\.(o_proj|output\.dense)", "attn.proj"),
-        (r"layer_scale(\d)\.lambda1", r"ls\1.gamma"),
-        (r"^neck\.reassemble_stage\.layers\.(\d)\.projection", r"depth_head.projects.\1"),
-        (r"^neck\.reassemble_stage\.layers\.(\d)\.resize", r"depth_head.resize_layers.\1"),
-        (r"^neck\.convs\.(\d)", lambda m: f"depth_head.scratch.layer{int(m[1]) + 1}_rn"),
-        (r"^neck\.fusion_stage\.layers\.(\d)", lambda m: f"depth_head.scratch.refinenet{4 - int(m[1])}"),
-        (r"projection", "out_conv"),
-        (r"residual_layer(\d)\.convolution", r"resConfUnit\1.conv"),
-        (r"^head\.conv1", "depth_head.scratch.output_conv1"),
-        (r"^head\.conv2", "depth_head.scratch.output_conv2.0"),
-        (r"^head\.conv3", "depth_head.scratch.output_conv2.2"),
-    ]
     found, parts = {}, {}
     for name, tensor in state.items():
-        for pattern, replacement in names:
-            name = re.sub(pattern, replacement, name)
-        if match := re.fullmatch(r"(.*)\.attention\.(?:attention\.)?([qkv])\w+\.(weight|bias)", name):
-            parts.setdefault(f"{match[1]}.attn.qkv.{match[3]}", {})[match[2]] = tensor
+        whole, third = official_name(name)
+        if third is None:
+            found[whole] = tensor
         else:
-            found[name] = tensor
-    return found | {name: torch.cat([p[key] for key in "qkv"]) for name, p in parts.items()}
+            parts.setdefault(whole, {})[third] = tensor
+    return found | {name: torch.cat([thirds[i] for i in range(3)]) for name, thirds in parts.items()}
 
 
 def transformer(size, max_m):
