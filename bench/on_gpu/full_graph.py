@@ -21,6 +21,10 @@ def section(run: Run) -> None:
     """Frames a second of ours against the bound B = 1 / sum(runs per frame x t_i), and against eager fp32 in a row."""
     mode = "graph" if run.cuda else "eager"
     precision = "fp16" if run.cuda else "fp32"
+    if run.cuda:
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(run.device)
     with ExitStack() as stack:
         ours, plain = {}, {}
         for which, batch in PARTS.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from dataclasses import dataclass
 from functools import cache
@@ -105,6 +107,8 @@ def _calm_weights(architecture: str) -> Path:
     for name, tensor in state.items():
         if ".attn.qk" in name:
             tensor.mul_(CALMER)
-    path = Path(tempfile.mkdtemp(prefix="cauce-bench-")) / f"{architecture}.pt"
+    folder = tempfile.mkdtemp(prefix="cauce-bench-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / f"{architecture}.pt"
     torch.save(state, path)
     return path

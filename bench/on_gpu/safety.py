@@ -53,9 +53,10 @@ def outputs_stay(run: Run) -> None:
         model(other)
         run.check(f"arrays stay as they are, {mode}", np.array_equal(first, kept))
         (there,) = model.on_device(models.uploaded(run, one))
+        before = there.cpu().numpy().copy()
         (after,) = model.on_device(models.uploaded(run, other))
-        same = np.array_equal(there.cpu().numpy(), kept) and not np.array_equal(after.cpu().numpy(), kept)
-        run.check(f"tensors stay as they are, {mode}", same)
+        same = np.array_equal(there.cpu().numpy(), before) and _alike(what, before, kept)
+        run.check(f"tensors stay as they are, {mode}", same and not _alike(what, after.cpu().numpy(), kept))
         model.close()
 
 
@@ -68,16 +69,25 @@ def on_device(run: Run) -> None:
         (wanted,) = model(given)
         there = models.uploaded(run, given)
         (got,) = model.on_device(there)
-        run.check(f"on_device gives the same, {mode}", np.array_equal(got.cpu().numpy(), wanted))
+        run.check(f"on_device gives the same, {mode}", _alike(what, got.cpu().numpy(), wanted))
         if run.cuda:
-            found = tracing.activities(lambda m=model, t=there: m.on_device(t))
-            crossing = sum(n for name, n in found.items() if "HtoD" in name or "DtoH" in name)
-            run.check(f"on_device crosses no bus, {mode}", found.total() > 0 and not crossing, copies=crossing)
-            run.check(f"streams of the caller, {mode}", _on_other_streams(model, there, wanted))
+            run.check(f"streams of the caller, {mode}", _on_other_streams(what, model, there, wanted))
+            run.attempt(f"copies, {mode}", lambda m=model, t=there, name=mode: _copies(run, m, t, name))
         model.close()
 
 
-def _on_other_streams(model: Any, there: Any, wanted: np.ndarray) -> bool:
+def _alike(what: models.Case, got: np.ndarray, wanted: np.ndarray) -> bool:
+    """Whether both come from the same image and network: the GPU may add in another order."""
+    return models.error(what, got, wanted) < 1e-7
+
+
+def _copies(run: Run, model: Any, there: Any, mode: str) -> None:
+    found = tracing.activities(lambda: model.on_device(there))
+    crossing = {name: n for name, n in found.items() if "HtoD" in name or "DtoH" in name}
+    run.check(f"on_device crosses no bus, {mode}", not crossing, copies=crossing or None, seen=found.total())
+
+
+def _on_other_streams(what: models.Case, model: Any, there: Any, wanted: np.ndarray) -> bool:
     """Inputs that are still being made, on streams that change, and dropped at once."""
     import torch
 
@@ -88,7 +98,7 @@ def _on_other_streams(model: Any, there: Any, wanted: np.ndarray) -> bool:
             (got,) = model.on_device(late)
             del late
             scribbled = torch.full_like(there, 7.0)
-            right &= bool(np.array_equal(got.cpu().numpy(), wanted))
+            right &= _alike(what, got.cpu().numpy(), wanted)
             del scribbled
     return right
 
@@ -105,8 +115,7 @@ def two_threads(run: Run) -> None:
                 model = models.load(run, what, mode=mode)
                 wanted = [model(models.images(what, 1, seed=s))[0] for s in range(3)]
                 close = [
-                    models.error(what, model(models.images(what, 1, seed=i % 3))[0], wanted[i % 3]) < 1e-9
-                    for i in range(ROUNDS)
+                    _alike(what, model(models.images(what, 1, seed=i % 3))[0], wanted[i % 3]) for i in range(ROUNDS)
                 ]
                 right[what.name] = all(close)
                 model.close()

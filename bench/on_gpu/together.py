@@ -39,7 +39,7 @@ def measure(run: Run, mode: str) -> None:
 
 
 def streams(run: Run, mode: str, loaded: list[Any], there: list[Any]) -> None:
-    """Both from one thread: on one stream, on two, and on two with the detector's first."""
+    """Both from one thread: on one stream, and on two."""
     import torch
 
     def serial() -> None:
