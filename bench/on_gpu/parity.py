@@ -14,9 +14,11 @@ AT_MOST: Mapping[bool, Mapping[str, float]] = {
     True: {"fp32": 1e-5, "fp16": 1e-2, "bf16": 1e-1},
     False: {"fp32": 1e-6, "fp16": 1e-3, "bf16": 2e-2},
 }
-"""By whether it is a detector, and precision: `models.error`. At these sizes a CPU gives 2e-4 and 2e-5 for fp16, 1e-2 and
-1e-3 for bf16, and in another layout 1e-10 and 1e-11 for fp32; factors of ten bits, as TF32 has, 5e-6 for depth. So the
-limit of fp32 tells such from real fp32."""
+"""By whether it is a detector, and precision: `models.error`.
+
+A CPU gives 2e-4 and 2e-5 for fp16, 1e-2 and 1e-3 for bf16, and in another layout 1e-10 and 1e-11 for fp32. Factors of
+ten bits, as TF32 has, give 5e-6 for depth: the limit of fp32 tells such from real fp32.
+"""
 
 
 def section(run: Run) -> None:

@@ -61,7 +61,8 @@ def test_a_limit_that_was_too_small_goes_again(gpu):
             seen.append(gpu.share)
             raise ZeroDivisionError
 
-    pytest.raises(ZeroDivisionError, fails)
+    with pytest.raises(ZeroDivisionError):
+        fails()
     assert seen == [pytest.approx(0.01)]
     assert gpu.share == pytest.approx(0.5)
 
