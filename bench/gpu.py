@@ -75,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.device != "cpu" and not torch.cuda.is_available():
         print(f"--device is {given.device}, but PyTorch finds no GPU; --device cpu --small tests the script itself")
         return 1
-    faulthandler.dump_traceback_later(given.minutes * 60 + GRACE_S, exit=True)
+    if not given.small:  # which runs every section, however slow the machine is
+        faulthandler.dump_traceback_later(given.minutes * 60 + GRACE_S, exit=True)
     run = Run(given.out, device=given.device, minutes=given.minutes, small=given.small)
     for name, (work, share_s, needs_gpu) in SECTIONS.items():
         if not given.only or name in given.only:
