@@ -58,7 +58,7 @@ class TorchModel(LoadedModel):
         except Exception as e:
             failure = e if isinstance(e, EngineError) else self._failure(e, inputs)
             self.close()
-            raise failure from e
+            raise type(failure)(str(failure).removeprefix(f"{self.name}: ")) from e
 
     def _run(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         with torch.inference_mode():

@@ -23,7 +23,7 @@ ACTIVATIONS = {"SiLU": nn.SiLU, "Identity": nn.Identity}
 def load(architecture: Architecture, size_wh: Size, checkpoint: Checkpoint | None, seed: int) -> nn.Module:
     """See `engines.architectures.make`. Leaves the random numbers of others as they are."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs' numbers as well
         network = _random(architecture, size_wh) if checkpoint is None else _trained(architecture, size_wh, checkpoint)
         network.fuse()
     ready: nn.Module = network.eval().requires_grad_(False)
