@@ -17,9 +17,7 @@ ROUNDS = 7
 
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="reads memory from /proc")
-def test_the_jobs_of_a_sweep_over_backends_leave_nothing_behind(tmp_path, monkeypatch):
-    # Memory moves in steps of 40 to 95 MB, up and down, probably arenas of Python's allocator that one object keeps.
-    monkeypatch.setenv("PYTHONMALLOC", "malloc")
+def test_the_jobs_of_a_sweep_over_backends_leave_nothing_behind(tmp_path):
     backends = [name for name, package in PACKAGES.items() if find_spec(package)]
     rounds = ",".join(str(n) for n in range(1, ROUNDS + 1))
     callback = "+hydra.callbacks.held._target_=tests.measuring.held.Held"
@@ -32,6 +30,7 @@ def test_the_jobs_of_a_sweep_over_backends_leave_nothing_behind(tmp_path, monkey
     held = [json.loads(line.removeprefix("held ")) for line in lines]
     assert len(held) == len(rows)
     before, after = peaks(held, len(backends))
-    assert after < 1.05 * before, held
+    # Allocators keep some more or less of the many small objects of each job; one network a job would double it.
+    assert after < 1.25 * before, held
     first, last = held[len(backends)], held[-1]
     assert (last["threads"], last["files"]) == (first["threads"], first["files"]), held
