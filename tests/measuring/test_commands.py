@@ -73,19 +73,19 @@ def test_both_models_off_is_a_mistake(tmp_path):
 
 
 def test_a_sweep_ends_in_one_table_with_ratios_and_survives_a_job_that_fails(tmp_path):
-    words = ["backend.precision=fp32,fp16,null", "depth=none", "command.paced=null", "command.batches=[]", "out=s"]
+    words = ["backend.precision=fp32,int8,null", "depth=none", "command.paced=null", "command.batches=[]", "out=s"]
     done = cauce("-m", "bench", *(w for w in SHORT if "paced" not in w), *words, cwd=tmp_path)
     assert done.returncode == 1
     rows = report(tmp_path / "s" / "comparison.json")["rows"]
-    assert [row["job_words"] for row in rows] == [[f"backend.precision={p}"] for p in ("fp32", "fp16", "null")]
-    assert "precision fp16 is asked for" in rows[1]["error"]
+    assert [row["job_words"] for row in rows] == [[f"backend.precision={p}"] for p in ("fp32", "int8", "null")]
+    assert "precision int8 is asked for" in rows[1]["error"]
     assert [row["error"] for row in rows[::2]] == [None, None]
     assert (rows[0]["ratio"], rows[1]["ratio"]) == (1.0, None)
     assert rows[2]["ratio"] == pytest.approx(rows[2]["median_ms"] / rows[0]["median_ms"])
     table = done.stdout[done.stdout.rindex("comparison") - 4000 :]
     assert "FAILED" in table
     assert "#2 backend.precision=null" in table
-    assert "error: street_yolo12n: precision fp16" in done.stderr
+    assert "error: street_yolo12n: precision int8" in done.stderr
 
 
 def test_an_older_sweep_in_the_same_folder_does_not_come_into_the_table(tmp_path):
@@ -154,10 +154,10 @@ def test_a_reference_that_is_not_there_is_told_with_those_that_are(tmp_path):
 
 
 def test_a_reference_that_cannot_load_names_another_file_as_the_remedy(tmp_path):
-    words = ["command.references.onnx.precision=fp16", "depth=none", "out=v"]
+    words = ["command.references.onnx.precision=int8", "depth=none", "out=v"]
     done = cauce("validate", *QUICK, *words, cwd=tmp_path)
     assert done.returncode == 1
-    assert "command.reference=onnx: street_yolo12n: precision fp16 is asked for" in done.stderr
+    assert "command.reference=onnx: street_yolo12n: precision int8 is asked for" in done.stderr
     assert "command.reference_weights.detector=FILE" in done.stderr
 
 
