@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from engines.torch import Network, Torch
 
 Shapes = tuple[tuple[int, ...], ...]
+HALVES = (torch.float16, torch.bfloat16)
 CAPTURE_RUNS = 3
 """Runs before a graph is captured: the first ones choose algorithms and take memory."""
 
@@ -36,7 +37,7 @@ class TorchModel(LoadedModel):
     ) -> None:
         super().__init__(name, placement, network.inputs, (), network.metadata)
         self._make, self._dtype, self._mode = network.make, engine.dtype(), engine.mode
-        self._layout = torch.channels_last if engine.channels_last else torch.contiguous_format
+        self._is_channels_last = engine.channels_last
         self._modules: dict[Shapes, Any] = {}
         self._priority = engine.priority
         self._open()
@@ -64,7 +65,7 @@ class TorchModel(LoadedModel):
         with torch.inference_mode():
             fed = [self._fit(torch.from_numpy(_writable(x))) for x in inputs]
             outputs = self._forward(tuple(x.shape for x in inputs))(*fed)
-            return tuple(_own(x, fed) for x in _tuple(outputs))
+            return tuple(_own(x, inputs) for x in _tuple(outputs))
 
     def on_device(self, *inputs: DeviceArray) -> tuple[DeviceArray, ...]:
         """See `engines.base.StaysOnDevice`. The outputs are tensors. Raises EngineError when the run fails."""
@@ -86,10 +87,11 @@ class TorchModel(LoadedModel):
 
     def _fit(self, x: torch.Tensor) -> torch.Tensor:
         """`x` in the type and layout that the module computes in: itself, where it has them."""
-        if not x.is_floating_point():
-            return x
-        x = x.to(self._dtype)
-        return x.contiguous(memory_format=self._layout) if x.ndim == 4 else x
+        if x.dtype is not self._dtype and x.is_floating_point():
+            x = x.to(self._dtype)
+        if self._is_channels_last and x.ndim == 4:
+            return x.contiguous(memory_format=torch.channels_last)
+        return x.contiguous()
 
     def _release(self) -> None:
         self._modules.clear()
@@ -206,15 +208,13 @@ def _tuple(outputs: Any) -> tuple[torch.Tensor, ...]:
 
 def _wide(x: torch.Tensor) -> torch.Tensor:
     """Half precision as fp32, which numpy and the nodes know."""
-    return x.float() if x.is_floating_point() and x.dtype != torch.float64 else x
+    return x.float() if x.dtype in HALVES else x
 
 
-def _own(x: torch.Tensor, inputs: Sequence[torch.Tensor]) -> Array:
+def _own(x: torch.Tensor, inputs: Sequence[Array]) -> Array:
     """`x` as an array whose memory is nobody else's."""
-    wide = _wide(x).contiguous()
-    shared = any(wide.untyped_storage().data_ptr() == i.untyped_storage().data_ptr() for i in inputs)
-    array: Array = wide.numpy()
-    return array.copy() if shared else array
+    array: Array = np.ascontiguousarray(_wide(x).numpy())
+    return array.copy() if any(np.may_share_memory(array, given) for given in inputs) else array
 
 
 def _writable(array: Array) -> Array:
