@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import io
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,7 @@ from engines.convert import import_onnx
 if TYPE_CHECKING:
     import torch
 
+NEEDS = ("torch", "onnx", "onnxslim")
 OPSET = 17
 """From 17 on LayerNormalization is one step; above 18 some runtimes lack kernels."""
 MOST_ERROR = {"fp32": 2e-2, "fp16": 5e-2}
@@ -67,6 +69,11 @@ def to_onnx(
 
     Raises EngineError, also where the file's output is not that of PyTorch.
     """
+    if missing := [name for name in NEEDS if find_spec(name) is None]:
+        raise EngineError(
+            f"its export to ONNX needs the packages {', '.join(missing)}; install the extra: uv sync --extra export; "
+            "or give an ONNX file"
+        )
     onnx = import_onnx()
     import onnxslim
     import torch

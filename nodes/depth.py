@@ -59,6 +59,7 @@ class Depth(Node):
     def check(cls, params: Mapping[str, Any]) -> Iterable[str]:
         """See `Node.check`."""
         yield from (f"weights: {problem}" for problem in Weights.problems(params.get("weights")))
+        yield from checks.network_problems(params)
         wrong = list(checks.count_problems(params, "multiple_of"))
         yield from wrong
         yield from checks.size_problems(params, multiple_of=1 if wrong else params.get("multiple_of", 1))

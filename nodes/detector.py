@@ -67,6 +67,7 @@ class Detector(Node):
     def check(cls, params: Mapping[str, Any]) -> Iterable[str]:
         """See `Node.check`."""
         yield from (f"weights: {problem}" for problem in Weights.problems(params.get("weights")))
+        yield from checks.network_problems(params)
         yield from checks.size_problems(params, multiple_of=32)
         for key in ("min_conf", "iou"):
             yield from checks.number_problems(params, key, low=0, high=1)

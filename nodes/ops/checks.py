@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from engines import architectures
+from engines.base import EngineError
 from graph.errors import nearest
 
 
@@ -25,6 +27,19 @@ def size_problems(params: Mapping[str, Any], *, multiple_of: int = 1, optional: 
             below = side // multiple_of * multiple_of
             near = f"{below} or {below + multiple_of}" if below else f"{multiple_of}"
             yield f"{key}: the {name} {side} is no multiple of {multiple_of}, which the model needs; set it to {near}"
+
+
+def network_problems(params: Mapping[str, Any]) -> Iterator[str]:
+    """`architecture` is the name of a network, and is there where `weights` are of PyTorch, or random."""
+    name, weights = params.get("architecture"), params.get("weights")
+    if name is not None:
+        try:
+            architectures.find(str(name))
+        except EngineError as e:
+            yield f"architecture: {e}"
+    elif weights == "random" or str(weights).endswith((".pt", ".pth", ".safetensors")):
+        known = ", ".join(sorted(architectures.ARCHITECTURES))
+        yield f"architecture: is not given; the weights {weights} belong to one of these networks: {known}"
 
 
 def number_problems(params: Mapping[str, Any], key: str, *, low: float, high: float = float("inf")) -> Iterator[str]:

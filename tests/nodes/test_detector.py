@@ -201,6 +201,25 @@ def test_facts_tell_where_the_model_runs():
     }
 
 
+@pytest.mark.parametrize(
+    ("params", "problem"),
+    [
+        (
+            {"weights": "random"},
+            "architecture: is not given; the weights random belong to one of these",
+        ),
+        (
+            {"weights": "random", "architecture": "yolo13n"},
+            "architecture: there is no architecture 'yolo13n'; did you mean",
+        ),
+        ({"weights": "random", "architecture": "yolo12n"}, None),
+    ],
+)
+def test_the_network_of_weights_is_checked_before_anything_loads(params, problem):
+    found = list(Detector.check(params))
+    assert [f.startswith(str(problem)) for f in found] == ([] if problem is None else [True])
+
+
 def test_close_works_before_setup():
     detector(dense())[0].close()
 
