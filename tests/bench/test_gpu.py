@@ -62,7 +62,7 @@ def test_every_section_runs_on_a_cpu_or_says_why_not(tmp_path):
 def test_a_wrong_result_gives_exit_code_1(tmp_path):
     """The engine is made to answer with 1.5 times the detector's scores in half precision."""
     before = """
-from engines import torch_model
+from engines.torch import model as torch_model
 real = torch_model.TorchModel._run
 def wrong(self, inputs):
     outputs = real(self, inputs)
@@ -78,7 +78,7 @@ torch_model.TorchModel._run = wrong
 
 def test_an_output_that_changes_afterwards_is_found(tmp_path):
     before = """
-from engines import torch_model
+from engines.torch import model as torch_model
 real, kept = torch_model.TorchModel._run, {}
 def wrong(self, inputs):
     outputs = real(self, inputs)

@@ -234,7 +234,7 @@ def test_a_real_network_gives_what_onnx_runtime_gives(data, file, shape, white, 
 
 def test_a_network_at_many_sizes_is_compiled_for_each_of_them(monkeypatch):
     """PyTorch counts by the code that is called, and from the ninth on would run uncompiled with a warning."""
-    from engines.torch_model import _compiled
+    from engines.torch.model import _compiled
 
     compiled = []
 

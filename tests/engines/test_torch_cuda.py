@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from engines import torch_cuda  # noqa: E402
+from engines.torch import cuda as torch_cuda  # noqa: E402
 
 TOTAL = 1000 << 20
 

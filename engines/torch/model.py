@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from engines import torch_cuda
 from engines.base import Array, DeviceArray, EngineError, Placement, Tensor
 from engines.model import LoadedModel
+from engines.torch import cuda as torch_cuda
 
 if TYPE_CHECKING:
     from engines.torch import Network, Torch

@@ -20,7 +20,7 @@ from engines.sources import Given, given, read_onnx, size_of
 if TYPE_CHECKING:
     import torch
 
-    from engines.torch_model import TorchModel
+    from engines.torch.model import TorchModel
 
 PRECISIONS = ("fp32", "fp16", "bf16")
 MODES = ("eager", "compile", "graph")
@@ -83,7 +83,7 @@ class Torch(Loader):
             self._prepare(torch)
         except EngineError as e:
             raise EngineError(f"{spec.name}: {e}") from e
-        from engines import torch_cuda
+        from engines.torch import cuda as torch_cuda
 
         with torch_cuda.limited(self.device, self.memory_limit_mb):
             try:
@@ -97,7 +97,7 @@ class Torch(Loader):
 
     def _open(self, spec: ModelSpec) -> TorchModel:
         torch = import_torch()
-        from engines.torch_model import CudaModel, TorchModel
+        from engines.torch.model import CudaModel, TorchModel
 
         self._prepare(torch)
         source = given(spec)
@@ -127,7 +127,7 @@ class Torch(Loader):
 
         dtype = self.dtype()
         if source.kind == "onnx":
-            from engines.torch_graph import OnnxGraph
+            from engines.torch.graph import OnnxGraph
 
             assert source.path is not None
             contents, graph = read_onnx(source.path), OnnxGraph(source.path)

@@ -16,7 +16,7 @@ import torch
 
 from engines.base import EngineError, Tensor
 from engines.convert import import_onnx
-from engines.torch_ops import HOW, OPERATORS
+from engines.torch.ops import HOW, OPERATORS
 
 Shapes = tuple[tuple[int, ...], ...]
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
