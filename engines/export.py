@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import io
 import warnings
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -75,7 +76,6 @@ def to_onnx(
             "or give an ONNX file"
         )
     onnx = import_onnx()
-    import onnxslim
     import torch
 
     from engines import architectures
@@ -85,21 +85,8 @@ def to_onnx(
     example = torch.rand((3, 3, size_wh[1], size_wh[0]), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = first(module(example)).numpy()
-        exported = in_half(module) if precision == "fp16" else module
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")  # the tracer's remarks on sizes, which are meant to be constants
-            torch.onnx.export(
-                *(exported, (example,), str(to)),
-                opset_version=OPSET,
-                dynamo=False,
-                input_names=["images"],
-                output_names=["output"],
-                dynamic_axes={"images": {0: "batch"}, "output": {0: "batch"}},
-            )
-    model = onnxslim.slim(onnx.load(str(to)))
-    del model.metadata_props[:]
-    for key, value in metadata.items():
-        model.metadata_props.add(key=key, value=value)
+    exported = in_half(module) if precision == "fp16" else module
+    model = traced(exported, example, to, output="output", is_batch_free=True, metadata=metadata)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(to))
     # Rounding may change the order of objects that are found with as good as the same confidence.
@@ -107,6 +94,38 @@ def to_onnx(
     compare(
         to, example.numpy(), expected, at_most=MOST_ERROR[precision], columns=slice(4, 5) if ordered else slice(None)
     )
+
+
+def traced(
+    module: torch.nn.Module,
+    example: torch.Tensor,
+    to: Path,
+    *,
+    output: str,
+    is_batch_free: bool,
+    metadata: Mapping[str, str],
+) -> Any:
+    """The onnx.ModelProto of `module` for inputs like `example`, slimmed, with `metadata`; `to` holds its raw form."""
+    onnx = import_onnx()
+    import onnxslim
+    import torch
+
+    free = {"images": {0: "batch"}, output: {0: "batch"}} if is_batch_free else None
+    with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # the tracer's remarks on sizes, which are meant to be constants
+        torch.onnx.export(
+            *(module, (example,), str(to)),
+            opset_version=OPSET,
+            dynamo=False,
+            input_names=["images"],
+            output_names=[output],
+            dynamic_axes=free,
+        )
+    model = onnxslim.slim(onnx.load(str(to)))
+    del model.metadata_props[:]
+    for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=value)
+    return model
 
 
 def in_half(module: torch.nn.Module) -> torch.nn.Module:

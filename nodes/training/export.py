@@ -12,7 +12,6 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-OPSET = 17
 WORTH_IT = 512
 """Weights with fewer numbers than this stay as they are."""
 MOST_DIFFERENT = 2e-2
@@ -24,25 +23,20 @@ def export(
 ) -> Path:
     """Write `network` to `path`, after its outputs were compared. RuntimeError where they differ too much."""
     import onnx
-    import onnxslim
     import torch
+
+    from engines.export import first, traced
 
     example = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         with torch.no_grad():
-            torch.onnx.export(network, (example,), str(temporary), opset_version=OPSET, dynamo=False,
-                              input_names=["images"], output_names=[output])  # fmt: skip
-            expected = network(example)
-        model = onnxslim.slim(onnx.load(str(temporary)))
+            expected = first(network(example))
+        model = traced(network, example, temporary, output=output, is_batch_free=False, metadata=metadata)
         halve(model)
-        del model.metadata_props[:]
-        for key, value in metadata.items():
-            model.metadata_props.add(key=key, value=value)
         onnx.checker.check_model(model)
         onnx.save(model, str(temporary))
-        expected = expected[0] if isinstance(expected, list | tuple) else expected
         _compare(temporary, example.numpy(), expected.numpy(), path.name)
         temporary.replace(path)
     finally:
