@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from engines import nvidia
+
 PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "tensorrt",
             "tensorrt-rtx-cu13", "numba")  # fmt: skip
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +41,18 @@ def processor() -> str:
     lines = info.read_text().splitlines() if info.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or platform.machine())
+
+
+def gpu(device: str) -> dict[str, str] | None:
+    """Name, memory and driver of the GPU at `device`, such as "cuda:0"; None where there is none, or it cannot be asked."""
+    kind, _, number = device.partition(":")
+    if kind != "cuda":
+        return None
+    try:
+        name, cuda = nvidia.devices()[int(number)], nvidia.driver_cuda_version()
+    except (OSError, ValueError, IndexError):
+        return None
+    return {"name": name, "memory": nvidia.free_memory(), "driver": f"CUDA {cuda}"}
 
 
 def resident_bytes() -> int | None:

@@ -63,6 +63,7 @@ class Subject:
             "backend": at.backend,
             "requested_device": at.requested_device,
             "device": at.device,
+            "gpu": machine.gpu(at.device),
             "provider": at.provider,
             "precision": at.precision,
             "reason": at.reason,

@@ -39,6 +39,8 @@ def heading(facts: Mapping[str, Any]) -> str:
         f"{facts['kind']}: {facts['name']}, {size}, {facts['precision']}, {megabytes(facts['artifact_bytes'])} on disk",
         f"{where(facts)}, loaded in {facts['load_s']:.1f} s, peak memory {megabytes(facts['memory']['peak_bytes'])}",
     ]
+    if gpu := facts.get("gpu"):
+        lines.append(f"{gpu['name']}, {gpu['memory']}, driver for {gpu['driver']}")
     if facts["fallback"]:
         lines.append(f"FELL BACK from {facts['requested_device']} to {facts['device']}: {facts['reason']}")
     return "\n".join(lines)
