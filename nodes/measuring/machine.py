@@ -44,7 +44,7 @@ def processor() -> str:
 
 
 def gpu(device: str) -> dict[str, str] | None:
-    """Name, memory and driver of the GPU at `device`, such as "cuda:0"; None where there is none, or it cannot be asked."""
+    """Name, memory and driver of the GPU at `device`, such as "cuda:0"; None where none is, or it cannot be asked."""
     kind, _, number = device.partition(":")
     if kind != "cuda":
         return None
