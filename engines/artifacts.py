@@ -117,6 +117,8 @@ def sweep(cache: Path | None = None) -> list[Path]:
 
 
 def _make(path: Path, key: Key, make: Callable[[Path], None], title: str) -> None:
+    # The lock is ours: what another process had begun to write here, it died over.
+    _clear(path)
     # The suffix stays the last one: some runtimes go by it.
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     began = time.monotonic()
@@ -138,8 +140,13 @@ def _make(path: Path, key: Key, make: Callable[[Path], None], title: str) -> Non
         os.replace(part, path)
         _write(_sidecar(path), json.dumps(sidecar, indent=1, sort_keys=True))
     finally:
-        for left in path.parent.glob(f".{path.stem}.{os.getpid()}.part*"):
-            left.unlink(missing_ok=True)
+        _clear(path)
+
+
+def _clear(path: Path) -> None:
+    """Remove what is half written for `path`."""
+    for left in path.parent.glob(f".{path.stem}.*.part*"):
+        left.unlink(missing_ok=True)
 
 
 def _write(path: Path, text: str) -> None:

@@ -109,6 +109,8 @@ class Placement:
     """The file that the runtime loaded: the weights themselves, or an artifact made from them."""
     step: int = 0
     """How many steps of a ladder refused the model before this one took it."""
+    refused: str = ""
+    """Which those were, and why, in a few words; empty where there were none."""
 
     @property
     def fallback(self) -> bool:

@@ -107,7 +107,8 @@ class LadderModel:
         steps = self._ladder.steps
         chosen = f"{steps[at]} is number {at + 1} of the ladder {' > '.join(steps)}"
         # The log has told all of it; here the causes are enough.
-        refused = "".join(f"; {refusal.partition(';')[0]}" for refusal in self._refusals)
+        refused = "; ".join(refusal.partition(";")[0] for refusal in self._refusals)
         placement = model.placement
-        self.placement: Placement = replace(placement, reason=f"{chosen}: {placement.reason}{refused}", step=at)
+        reason = f"{chosen}: {placement.reason}{'; ' if refused else ''}{refused}"
+        self.placement: Placement = replace(placement, reason=reason, step=at, refused=refused)
         logger.info("%s: %s", self._spec.name, chosen)

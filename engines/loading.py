@@ -63,7 +63,7 @@ class Loader(ABC):
         origin: str = "",
         told: Callable[[int], None] = lambda _: None,
     ) -> Path:
-        """See `engines.base.Engine`."""
+        """See `engines.base.Exporter`."""
         try:
             if precision == "int8":
                 return calibrated(spec, self.scheme, samples, origin, told=told)

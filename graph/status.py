@@ -87,8 +87,8 @@ class Status:
             model = facts.get("model", {})
             if model.get("fallback") == "true":
                 told.append(f"{node.name} FELL BACK to {model['device']}")
-            elif model.get("step", "0") != "0":
-                told.append(f"{node.name} on {model['backend']}, choice {int(model['step']) + 1}")
+            elif model.get("refused"):
+                told.append(f"{node.name} on {model['backend']}, choice {int(model['step']) + 1} ({model['refused']})")
         for name, step in self._runtime.steps.items():
             words = step.node.status() if step.node is not None else ""
             if words:

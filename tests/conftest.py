@@ -19,7 +19,7 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory) -> Iterator[None]:
+def no_user_cache(tmp_path_factory) -> Iterator[None]:
     """What the tests make and keep is neither found in the user's cache nor left there."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))

@@ -63,6 +63,7 @@ class ImageModel:
             "reason": placement.reason,
             "fallback": str(placement.fallback).lower(),
             "step": str(placement.step),
+            "refused": placement.refused,
         }
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -33,10 +34,17 @@ def openvino() -> Engine:
     return OpenVino()
 
 
-def torch() -> Engine:
+def torch(device: str = "cpu", mode: Literal["eager", "graph"] = "eager") -> Engine:
     from engines.torch import Torch
 
-    return Torch()
+    return Torch(device, mode=mode)
+
+
+def torch_gpu() -> list[pytest.MarkDecorator]:
+    """PyTorch and a GPU that it works on; asked of the driver, so that nothing heavy is imported to find out."""
+    missing = "the package torch is not installed" if find_spec("torch") is None else None
+    problem = missing or nvidia.load_problem("libcuda.so.1")
+    return [pytest.mark.gpu, pytest.mark.skipif(bool(problem), reason=str(problem))]
 
 
 ENGINES = [
@@ -44,6 +52,8 @@ ENGINES = [
     pytest.param(openvino, "cpu", id="openvino-cpu", marks=needs("openvino")),
     pytest.param(torch, "cpu", id="torch-cpu", marks=needs("torch")),
     pytest.param(lambda: Onnx("cuda:0"), "cuda:0", id="onnx-cuda", marks=GPU),
+    pytest.param(lambda: torch("cuda:0"), "cuda:0", id="torch-cuda", marks=torch_gpu()),
+    pytest.param(lambda: torch("cuda:0", "graph"), "cuda:0", id="torch-cuda-graph", marks=torch_gpu()),
     pytest.param(lambda: Trt("cuda:0", "fp32", batch=(1, 1, 8)), "cuda:0", id="trt", marks=TENSORRT),
     *(
         pytest.param(partial(TrtOnStandIn, flavour, batch=(1, 1, 8)), "cuda:0", id=f"trt-{flavour}-standin")

@@ -14,7 +14,7 @@ import main
 from graph.compose import CONF, with_ladders
 
 ROOT = Path(__file__).parents[2]
-OPTION_FILES = ("# model/", "# detector/")
+OPTION_FILES = ("# detector/",)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -87,7 +87,7 @@ def test_the_user_graph_of_the_docs_runs_as_shown(tmp_path, monkeypatch):
     assert '"text": "It is dark."' in (out / "utterances.jsonl").read_text()
 
 
-def test_the_model_of_ones_own_is_two_files_as_shown(tmp_path):
+def test_the_model_of_ones_own_is_one_file_as_shown(tmp_path):
     """docs/backends.md: a new ONNX model by configuration alone."""
     from graph import load
     from tests.engines.models import conv

@@ -143,8 +143,17 @@ def test_a_process_that_dies_while_making_blocks_nobody(cache):
     process.start()
     process.join(30)
     assert process.exitcode == 9
-    (half,) = cache.glob(".*.part*")
+    assert len(list(cache.glob(".*.part*"))) == 1
     assert obtain(Maker()).read_bytes() == b"engine"
+    assert list(cache.glob(".*.part*")) == []
+
+
+def test_what_nobody_asks_for_again_is_swept_when_it_is_old(cache):
+    process = multiprocessing.get_context("spawn").Process(target=obtain, args=(_dies,))
+    process.start()
+    process.join(30)
+    (half,) = cache.glob(".*.part*")
+    assert artifacts.sweep() == []
     os.utime(half, (1, 1))
     assert artifacts.sweep() == [half]
 

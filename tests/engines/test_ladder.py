@@ -46,6 +46,7 @@ def test_the_first_step_that_takes_the_model_runs_it_and_the_reasons_are_told(tm
     assert model(X)[0].shape == (1, 2, 8, 8)
     at = model.placement
     assert (at.backend, at.step, at.fallback) == ("onnx", 1, False)
+    assert at.refused == "a: there is no such thing here"
     assert at.reason == "b is number 2 of the ladder a > b: as requested; a: there is no such thing here"
     assert "tiny: not by a: there is no such thing here" in caplog.messages
     model.close()

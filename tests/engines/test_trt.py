@@ -343,7 +343,10 @@ def test_kernels_that_cannot_be_kept_are_no_error(tmp_path, own_cache, monkeypat
     kept = next(own_cache.glob("*.engine")).with_suffix(".cache")
     kept.unlink()
     kept.mkdir()
-    TrtOnStandIn("rtx").load(spec(path)).close()
+    model = TrtOnStandIn("rtx").load(spec(path))
+    assert model(np.ones((1, 3, 8, 8), np.float32))[0].shape == (1, 2, 8, 8)
+    model.close()
+    assert kept.is_dir()
 
 
 def test_an_engine_for_another_gpu_than_the_one_that_is_there_is_refused(tmp_path):

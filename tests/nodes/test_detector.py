@@ -198,6 +198,7 @@ def test_facts_tell_where_the_model_runs():
         "reason": "as requested",
         "fallback": "false",
         "step": "0",
+        "refused": "",
     }
 
 
