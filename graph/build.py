@@ -20,7 +20,8 @@ class Builder:
     """Resolves and instantiates targets of the packages that are allowed: ours, and the user's `plugins`."""
 
     def __init__(self, plugins: Iterable[str] = ()) -> None:
-        self.packages = (*OWN_PACKAGES, *plugins)
+        self.plugins = tuple(plugins)
+        self.packages = (*OWN_PACKAGES, *self.plugins)
 
     def resolve(self, target: str) -> Callable[..., Any]:
         """The class or function at `target`, a dotted path; ValueError that says what is wrong with it."""

@@ -4,7 +4,8 @@
     ├── ConfigError       mistakes in what was written, all of them at once; nothing has started
     ├── NodeError         a node failed in setup, process or finish; ends the run unless its policy says otherwise
     │   ├── WrongMessage  a node returned, or was given, something else than its ports and contracts say
-    │   └── Stalled       a node did not return in time and its policy is to stop
+    │   ├── Stalled       a node did not return in time and its policy is to stop
+    │   └── WorkerDied    the process of a node ended, and its policy is to stop
     └── ServerError       the metrics cannot be served where they were asked for
 
 Each of them ends the program with exit code 1 and its text as the last line.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graph.node import Stamp
@@ -43,6 +44,10 @@ class NodeError(CauceError):
         where = f" at {stamp.origin}#{stamp.seq}" if stamp else ""
         super().__init__(f"nodes.{node}: {doing} failed{where}: {cause}")
 
+    def __reduce__(self) -> Any:
+        """Errors of process workers reach the run by pickle."""
+        return _restored, (type(self), self.node, self.doing, self.cause, self.stamp)
+
 
 class WrongMessage(NodeError):
     """A message that does not fit the port it came from or goes to."""
@@ -50,6 +55,14 @@ class WrongMessage(NodeError):
 
 class Stalled(NodeError):
     """A node that did not return."""
+
+
+class WorkerDied(NodeError):
+    """The process of a node is gone."""
+
+
+def _restored(kind: type[NodeError], node: str, doing: str, cause: str, stamp: Stamp | None) -> NodeError:
+    return kind(node, doing, cause, stamp=stamp)
 
 
 class ServerError(CauceError):

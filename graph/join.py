@@ -33,7 +33,7 @@ class _Input:
 
     def has_told(self, stamp: Stamp) -> bool:
         """Whether all that this edge has for the capture `stamp` has arrived."""
-        if self.mailbox.closed:
+        if self.mailbox.tells_no_more:
             return True
         told = self.mailbox.told.get(stamp.origin)
         if told is not None or stamp.origin in self.edge.origins:
@@ -158,4 +158,4 @@ class JoinInbox:
 
 def _told_until(mailbox: Mailbox, captured_ns: int) -> bool:
     """Whether everything captured up to `captured_ns` has arrived, of all origins of the edge."""
-    return mailbox.closed or any(s.captured_ns >= captured_ns for s in mailbox.told.values())
+    return mailbox.tells_no_more or any(s.captured_ns >= captured_ns for s in mailbox.told.values())

@@ -1,43 +1,19 @@
-"""The input buffer of one edge, and what wakes the worker that waits for it."""
+"""The input buffer of one edge."""
 
 from __future__ import annotations
 
 from collections import deque
-from queue import Empty, SimpleQueue
+from collections.abc import Callable
 from threading import Lock
-from typing import Any, Literal, get_args
+from typing import Any
 
+from graph.bell import Bell
 from graph.node import Stamp
 from graph.packet import Packet, Ticket
 from graph.spec import Policy
+from graph.tally import DROPPED, HANDED, OFFERED, TAKEN, THINNED, Cause, EdgeTally
 
-Cause = Literal["overwritten", "stale", "unmatched", "error", "stopped"]
 HOLD_WINDOW = 64  # a held edge keeps what a slower anchor may still ask for, not more
-CAUSES: tuple[Cause, ...] = get_args(Cause)
-
-
-class Bell:
-    """Wakes the thread of one worker. Ringing is cheap, never blocks, and is allowed anywhere, destructors included."""
-
-    __slots__ = ("_queue", "rung")
-
-    def __init__(self) -> None:
-        self._queue: SimpleQueue[None] = SimpleQueue()
-        self.rung = False
-
-    def ring(self) -> None:
-        """Wake the waiter now, or let its next wait return at once. Rings add up to one."""
-        if not self.rung:
-            self.rung = True
-            self._queue.put(None)
-
-    def wait(self, timeout_s: float | None = None) -> None:
-        """Wait for a ring. Whatever was written before the ring is visible to the waiter afterwards."""
-        try:
-            self._queue.get(timeout=timeout_s)
-        except Empty:
-            pass
-        self.rung = False
 
 
 class Mailbox:
@@ -49,16 +25,24 @@ class Mailbox:
     """
 
     def __init__(
-        self, capacity: int, *, bell: Bell, policy: Policy = "latest", every: int = 1, tells_absence: bool = False
+        self,
+        capacity: int,
+        *,
+        bell: Bell,
+        policy: Policy = "latest",
+        every: int = 1,
+        tells_absence: bool = False,
+        tally: EdgeTally | None = None,
     ) -> None:
         self.capacity, self.policy, self.every, self.tells_absence = capacity, policy, every, tells_absence
-        self.offered = self.taken = self.thinned = 0
-        self.handed = 0
-        """Messages that skipped this mailbox, straight to a consumer of the same thread."""
-        self.dropped = dict.fromkeys(CAUSES, 0)
+        self.tally = tally or EdgeTally()
         self.on_room: Bell | None = None
         """Bell of the producer, rung when a full mailbox has room again."""
+        self.on_taken: Callable[[], None] | None = None
+        """Called for each message that leaves; for a producer in another process, which cannot look."""
         self.closed = False
+        self.is_cut_off = False
+        """Whether its producer is gone for now: nothing is to be waited for, but more may come."""
         self.told: dict[str, Stamp] = {}
         """Up to where each origin has told everything; kept only where absence matters."""
         self._bell = bell
@@ -66,12 +50,43 @@ class Mailbox:
         self._is_special = every > 1 or tells_absence or policy == "hold"
         self.packets: deque[Packet] = deque()
         """What waits, oldest first. Others only look whether there is anything."""
+        self._books = self.tally.cells
         self._markers = 0
         """How many of the packets have no message."""
         self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self.packets) - self._markers
+
+    @property
+    def offered(self) -> int:
+        """Messages that a producer put in."""
+        return self._books[OFFERED]
+
+    @property
+    def taken(self) -> int:
+        """Messages that the consumer took."""
+        return self._books[TAKEN]
+
+    @property
+    def thinned(self) -> int:
+        """Messages that `every` left out."""
+        return self._books[THINNED]
+
+    @property
+    def handed(self) -> int:
+        """Messages that skipped this mailbox, straight to a consumer of the same thread."""
+        return self._books[HANDED]
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Messages lost, by cause."""
+        return self.tally.dropped
+
+    @property
+    def tells_no_more(self) -> bool:
+        """Whether nothing more is to be waited for: it is closed, or its producer is gone for now."""
+        return self.closed or self.is_cut_off
 
     def has_room(self) -> bool:
         """Whether `put` would keep all that waits."""
@@ -80,7 +95,7 @@ class Mailbox:
     def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """Take in a message, at the cost of the oldest when full. None: there is none for this capture."""
         if message is not None:
-            self.offered += 1
+            self._books[OFFERED] += 1
         elif not self.tells_absence:
             return
         packet = Packet(stamp, message, sent_ns, ticket)
@@ -90,15 +105,15 @@ class Mailbox:
         with self._lock:
             while self._overwrites and len(self.packets) >= self.capacity:
                 self.packets.popleft()
-                self.dropped["overwritten"] += 1
+                self._books[DROPPED] += 1  # overwritten
             self.packets.append(packet)
         if not self._bell.rung:
             self._bell.ring()
 
     def _put_special(self, packet: Packet) -> None:
         """Take in a packet where some are thinned out, held, or without a message."""
-        if packet.message is not None and (self.offered - 1) % self.every:
-            self.thinned += 1
+        if packet.message is not None and (self._books[OFFERED] - 1) % self.every:
+            self._books[THINNED] += 1
             packet = Packet(packet.stamp, None, packet.sent_ns)
             if not self.tells_absence:
                 return
@@ -131,15 +146,19 @@ class Mailbox:
         with self._lock:
             if not self.packets:
                 return None
-            if self._markers or self.on_room is not None:
+            if self._markers or self.on_room is not None or self.on_taken is not None:
                 return self._remove(0, None)
-            self.taken += 1
+            self._books[TAKEN] += 1
             return self.packets.popleft()
+
+    def was_handed(self) -> None:
+        """A message went straight to the consumer."""
+        self._books[HANDED] += 1
 
     def was_stale(self) -> None:
         """The packet taken last turned out to be too old to be used."""
-        self.taken -= 1
-        self.dropped["stale"] += 1
+        self._books[TAKEN] -= 1
+        self.tally.drop("stale")
 
     def take_this(self, packet: Packet, drop: Cause | None = None) -> None:
         """Remove a packet that a look into the mailbox returned."""
@@ -215,7 +234,9 @@ class Mailbox:
         if was_full and self.on_room is not None:
             self.on_room.ring()
         if drop is None:
-            self.taken += 1
+            self._books[TAKEN] += 1
         else:
-            self.dropped[drop] += 1
+            self.tally.drop(drop)
+        if self.on_taken is not None:
+            self.on_taken()
         return packet

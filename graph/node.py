@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from inspect import signature
 from time import monotonic_ns
-from typing import Any, Generic, NamedTuple, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 T = TypeVar("T")
 
@@ -84,6 +89,23 @@ class Node:
         It is asked again at the end: the topic "figures" is what a node has counted, and closes the summary.
         """
         return {}
+
+    def loan(self, shape: tuple[int, ...], dtype: Any = "uint8", output: str = "") -> npt.NDArray[Any]:
+        """A new array of undefined content, to be filled and sent by `output` ("" is the sole one).
+
+        Where the output leaves the process it lies in the memory that the consumers read, so it is never copied.
+        Elsewhere, and in a node that no framework runs, it is an ordinary array.
+        """
+        import numpy as np
+
+        lend = self._lenders.get(output)
+        if lend is None:
+            return np.empty(shape, dtype)
+        kind = np.dtype(dtype)
+        array: npt.NDArray[Any] = lend(math.prod(shape) * kind.itemsize).view(kind).reshape(shape)
+        return array
+
+    _lenders: Mapping[str, Callable[[int], npt.NDArray[Any]]] = MappingProxyType({})
 
     def status(self) -> str:
         """A few words for the status line, such as what was said last. Called from another thread."""

@@ -91,6 +91,8 @@ class Plan:
     nodes: Mapping[str, PlannedNode]
     lossless: bool
     """Whether every capture is processed, as fast as possible, and edges block instead of dropping."""
+    workers: Mapping[str, WorkerSpec]
+    """All workers of the placement, used or not."""
 
     @property
     def edges(self) -> tuple[PlannedEdge, ...]:
@@ -100,7 +102,12 @@ class Plan:
 
 def make_plan(nodes: Any, placement: Any, builder: Builder | None = None) -> Plan:
     """The plan of the graph `nodes` on the workers `placement`; ConfigError with all mistakes."""
-    return _Planner(nodes, placement, builder or Builder()).plan()
+    from graph import partition  # which divides plans, and so knows this module
+
+    plan = _Planner(nodes, placement, builder or Builder()).plan()
+    if problems := list(partition.problems(plan)):
+        raise ConfigError(problems)
+    return plan
 
 
 class _Planner:
@@ -216,7 +223,7 @@ class _Planner:
         for name in order:
             edges = tuple(self._edges(self.specs[name], lossless, nodes))
             nodes[name] = self._contracted(name, edges, nodes)
-        return Plan(_telling_absence(nodes), lossless)
+        return Plan(_telling_absence(nodes), lossless, self.workers)
 
     def _edges(self, spec: NodeSpec, lossless: bool, earlier: Mapping[str, PlannedNode]) -> Iterator[PlannedEdge]:
         alive = [(p, e) for p, es in spec.inputs.items() for e in es if e.source.partition(".")[0] not in self.off]

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, Literal
+from typing import Literal
 
+from graph import partition
 from graph.build import Builder
 from graph.errors import CauceError
-from graph.join import JoinInbox
-from graph.mailbox import Mailbox
-from graph.packet import Door
-from graph.plan import Plan, PlannedEdge, PlannedNode
-from graph.source import SourceStep
-from graph.step import Step, Wiring
-from graph.supervise import StallDetector, stack_of
+from graph.partition import Books
+from graph.placement import HERE
+from graph.plan import Plan
+from graph.processes import Processes, Told
+from graph.site import Site, settled
+from graph.step import Step
+from graph.supervise import StallDetector, Watched
 from graph.tally import EdgeReading, NodeReading
-from graph.work import WorkStep
-from graph.worker import Worker
 
 log = logging.getLogger(__name__)
 TICK_S = 0.1
@@ -58,58 +57,24 @@ class Runtime:
         on_tick: Callable[[], None] = lambda: None,
     ) -> None:
         self.plan = plan
-        self._builder, self._frames, self._on_tick = builder or Builder(), frames, on_tick
-        self._events: SimpleQueue[CauceError | str | None] = SimpleQueue()
-        self._workers: dict[str, Worker] = {}
-        self._homes: dict[str, Worker] = {}
-        self._mailboxes: dict[PlannedEdge, Mailbox] = {}
-        self.steps: dict[str, Step] = {}
-        self._wire()
+        self._on_tick = on_tick
+        self._events: SimpleQueue[CauceError | Told | str | None] = SimpleQueue()
+        builder = builder or Builder()
+        parts = partition.parts(plan, frames)
+        here = parts[HERE]
+        self.processes = Processes(
+            plan,
+            parts,
+            builder,
+            lambda rings: Site(here, Books(here), builder, self._events.put, rings=rings),
+            self._events.put,
+        )
+        self._here = self.processes.here
 
-    def _wire(self) -> None:
-        """Make workers, mailboxes and steps, and connect them."""
-        for node in self.plan.nodes.values():
-            thread = node.worker.thread
-            worker = self._homes[node.name] = self._workers.setdefault(thread, Worker(thread))
-            worker.watches_clock |= _aligns(node)
-        for edge in self.plan.edges:
-            consumer = self._homes[edge.target]
-            box = Mailbox(
-                edge.capacity,
-                bell=consumer.bell,
-                policy=edge.policy,
-                every=edge.every,
-                tells_absence=edge.tells_absence,
-            )
-            if edge.policy == "block" and self._homes[edge.source] is not consumer:
-                box.on_room = self._homes[edge.source].bell
-            self._mailboxes[edge] = box
-        for node in self.plan.nodes.values():
-            self.steps[node.name] = self._step(node)
-            self._homes[node.name].steps.append(self.steps[node.name])
-        for edge in self.plan.edges:
-            self._shorten(edge)
-
-    def _step(self, node: PlannedNode) -> Step:
-        outputs: dict[str, list[Mailbox]] = {name: [] for name in node.ports.outputs}
-        for edge, box in self._mailboxes.items():
-            if edge.source == node.name:
-                outputs[edge.output].append(box)
-        wiring = Wiring(outputs, self._events.put)
-        if node.is_source:
-            door = Door(node.spec.in_flight, self._homes[node.name].bell.ring)
-            return SourceStep(node, wiring, self._builder, door=door, lossless=self.plan.lossless, frames=self._frames)
-        sole = self._mailboxes[node.edges[0]] if len(node.edges) == 1 else None
-        inbox = JoinInbox(node, self._mailboxes, self.plan.lossless) if sole is None else sole
-        return WorkStep(node, wiring, self._builder, inbox=inbox, home=self._homes[node.name])
-
-    def _shorten(self, edge: PlannedEdge) -> None:
-        """Let packets skip the mailbox where it would hand over within one thread and has nothing to decide."""
-        source, target = self.steps[edge.source], self.steps[edge.target]
-        plain = edge.every == 1 and edge.max_age_ms is None and len(target.planned.edges) == 1
-        if plain and self._homes[edge.source] is self._homes[edge.target] and isinstance(target, WorkStep):
-            gives = source.targets[edge.output]
-            gives[gives.index(self._mailboxes[edge].offer)] = target.receive
+    @property
+    def steps(self) -> Mapping[str, Step]:
+        """The nodes at work in this process."""
+        return self._here.steps
 
     def stop(self) -> None:
         """Ask the run to stop. Callable from any thread and from a signal handler, at any moment."""
@@ -119,13 +84,12 @@ class Runtime:
         """Run until the sources end, a stop is asked for, or a node fails for good; close everything."""
         end: End = "finished"
         error: CauceError | None = None
-        for worker in self._workers.values():
-            worker.start()
-        loops: dict[str, Future[Any]] = {}
+        loops: list[Future[None]] = []
         try:
             self._set_up()
-            loops = {name: w.call(w.step_all) for name, w in self._workers.items()}
-            self._watch(list(loops.values()))
+            self.processes.run()
+            loops = [self._here.run(), *(p.over for p in self.processes.by_name.values())]
+            self._watch(loops)
         except _Stopped:
             end = "stopped"
         except CauceError as e:
@@ -134,12 +98,19 @@ class Runtime:
         return Result(end, error, tuple(stuck))
 
     def _set_up(self) -> None:
-        for name, step in self.steps.items():
-            log.debug("setting up %s", name)
-            self._wait(self._homes[name].call(step.setup))
+        """All processes at the same time, each its nodes in their order."""
+        self._here.start()
+        self.processes.start()
+        here = self._here.set_up()
+        here.add_done_callback(lambda _: self._events.put(None))
+        while not (here.done() and self.processes.are_ready):
+            self._next_event()
+            if here.done():
+                here.result()
+        here.result()
 
-    def _watch(self, loops: Sequence[Future[Any]]) -> None:
-        detector = StallDetector(self.steps.values())
+    def _watch(self, loops: list[Future[None]]) -> None:
+        detector = StallDetector(self._watched())
         for loop in loops:
             loop.add_done_callback(lambda _: self._events.put(None))
         while not all(loop.done() for loop in loops):
@@ -151,12 +122,12 @@ class Runtime:
         while not self._events.empty():
             self._next_event()
 
-    def _wait(self, future: Future[Any]) -> None:
-        """Wait for a call to return, open to stops and failures meanwhile."""
-        future.add_done_callback(lambda _: self._events.put(None))
-        while not future.done():
-            self._next_event()
-        future.result()
+    def _watched(self) -> Iterator[Watched]:
+        for name, step in self.steps.items():
+            yield Watched(self.plan.nodes[name], step.tally, step.stack)
+        for process in self.processes.by_name.values():
+            for name, tally in process.books.nodes.items():
+                yield Watched(self.plan.nodes[name], tally, process.stack, process.kill)
 
     def _next_event(self) -> None:
         try:
@@ -168,60 +139,43 @@ class Runtime:
             raise _Stopped
         if isinstance(event, CauceError):
             raise event
+        if isinstance(event, Told):
+            self.processes.hear(event)
+        self.processes.tick()
 
-    def _shut_down(self, loops: Mapping[str, Future[Any]], *, bounded: bool) -> list[str]:
+    def _shut_down(self, loops: list[Future[None]], *, bounded: bool) -> list[str]:
         """Stop all workers, then close all nodes in reverse order; the names of nodes that did not return."""
-        for worker in self._workers.values():
-            worker.stop()
-        for step in self.steps.values():
-            if step.node is not None:
-                step.node.interrupt()
+        self.processes.stop()
+        self._here.stop()
         deadline = monotonic() + STOP_S
-        for loop in loops.values():
-            _settle(loop, deadline)
-        deadline = monotonic() + (CLOSE_S if bounded else FINISH_S)
-        closings = {name: self._homes[name].call(step.close) for name, step in reversed(self.steps.items())}
-        stuck = [name for name, closing in closings.items() if not _settle(closing, deadline)]
-        for name in stuck:
-            worker = self._homes[name]
-            log.warning(
-                "nodes.%s: did not stop in time; its worker %r is here:\n%s", name, worker.name, stack_of(worker.thread)
-            )
-        for box in self._mailboxes.values():
-            box.clear("stopped")
-        for worker in self._workers.values():
-            worker.end()
-        for worker in self._workers.values():
-            worker.thread.join(max(0.0, deadline - monotonic()) if not stuck else 0.0)
+        for loop in loops:
+            settled(loop, deadline)
+        seconds = CLOSE_S if bounded else FINISH_S
+        deadline = monotonic() + seconds
+        self.processes.begin_close(seconds)
+        stuck = self._here.close(seconds)
+        self.processes.end(deadline)
         return stuck
 
     def read_nodes(self) -> list[NodeReading]:
         """The counts of all nodes at this moment."""
-        return [NodeReading(n, s.planned.is_sink, s.tally, s.facts) for n, s in self.steps.items()]
+        return [self._read_node(name) for name in self.plan.nodes]
+
+    def _read_node(self, name: str) -> NodeReading:
+        planned = self.plan.nodes[name]
+        if (step := self.steps.get(name)) is not None:
+            words = step.node.status() if step.node is not None else ""
+            return NodeReading(name, planned.is_sink, step.tally, step.facts, words)
+        process = self.processes.by_name[planned.worker.site]
+        facts, words = process.facts.get(name, {}), process.said.get(name, "")
+        return NodeReading(name, planned.is_sink, process.books.nodes[name], facts, words)
 
     def read_edges(self) -> list[EdgeReading]:
         """The counts of all edges at this moment, and of what sources lost or did not let in."""
-        readings = [
-            EdgeReading(e.name, len(b), b.taken + b.handed, dict[str, int](**b.dropped))
-            for e, b in self._mailboxes.items()
-        ]
-        for name, step in self.steps.items():
-            if step.planned.is_source:
-                lost = {"in_flight": step.tally.at_door, "source_gap": step.tally.gaps}
-                readings.append(EdgeReading(name, 0, step.tally.steps - step.tally.at_door, lost))
+        readings = [self.processes.read(edge) for edge in self.plan.edges]
+        for node in self.read_nodes():
+            if self.plan.nodes[node.name].is_source:
+                lost = {"in_flight": node.tally.at_door, "source_gap": node.tally.gaps}
+                entered = node.tally.steps - node.tally.at_door
+                readings.append(EdgeReading(node.name, sum(lost.values()) + entered, 0, 0, entered, lost))
         return readings
-
-
-def _settle(future: Future[Any], deadline: float) -> bool:
-    """Wait until a call has returned or the deadline has passed; whether it has returned."""
-    try:
-        future.exception(timeout=max(0.0, deadline - monotonic()))
-    except TimeoutError:
-        return False
-    return True
-
-
-def _aligns(node: PlannedNode) -> bool:
-    """Whether the node combines captures of different origins, for which it waits by the clock."""
-    triggers = [e for e in node.edges if e.policy != "hold"]
-    return len({e.port for e in triggers}) > 1 and len({o for e in triggers for o in e.origins}) > 1

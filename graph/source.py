@@ -10,6 +10,7 @@ from graph.node import Captured, EndOfStream, Stamp
 from graph.packet import Door, Ticket
 from graph.plan import PlannedNode
 from graph.step import Step, Wiring
+from graph.tally import AT_DOOR, BUSY_SINCE, ENTERED, GAPS
 
 
 class SourceStep(Step):
@@ -20,8 +21,8 @@ class SourceStep(Step):
     ) -> None:
         super().__init__(planned, wiring, builder)
         self._door, self._lossless, self._frames = door, lossless, frames
-        self._next_seq = dict.fromkeys(self._types, 0)
-        self._entered = 0
+        self._seqs = self.tally.seqs
+        self._index = {name: i for i, name in enumerate(self._types)}
         self._is_free = planned.spec.in_flight is None and not self._blocking
         """Whether every capture may enter, always."""
         self._origins = {name: f"{self.spec.name}.{name}" if name else self.spec.name for name in self._types}
@@ -30,18 +31,18 @@ class SourceStep(Step):
         """See `Step.advance`."""
         if self.is_over or (self.wake_at_ns and self.rests()) or (self._lossless and not self._may_enter()):
             return False
-        if self._frames is not None and self._entered >= self._frames:
+        if self._frames is not None and self.cells[ENTERED] >= self._frames:
             self.end()
             return False
-        start_ns = self.busy_since_ns = monotonic_ns()
+        start_ns = self.cells[BUSY_SINCE] = monotonic_ns()
         try:
             out = self._process()
             end_ns = monotonic_ns()
-            self.busy_since_ns = 0
+            self.cells[BUSY_SINCE] = 0
             self.tally.took.observe(end_ns - start_ns)
             self._let_in(out, end_ns)
         except EndOfStream:
-            self.busy_since_ns = 0
+            self.cells[BUSY_SINCE] = 0
             self.end()
         except Exception as e:
             self.raised(e, None)
@@ -56,29 +57,30 @@ class SourceStep(Step):
         may_enter = self._is_free or self._may_enter()
         ticket = self._door.enter() if may_enter and not self._is_free else None
         if may_enter:
-            self._entered += 1
+            self.cells[ENTERED] += 1
         else:
-            self.tally.at_door += 1
+            self.cells[AT_DOOR] += 1
         if self._sole:
-            self.tally.gaps += self._emit("", out, now_ns, ticket, may_enter=may_enter)
+            self.cells[GAPS] += self._emit("", out, now_ns, ticket, may_enter=may_enter)
             return
         gaps = 0  # what several outputs of one device miss at once is lost once
         for name in self._types:
             captured = getattr(out, name)
             if captured is not None:
                 gaps = max(gaps, self._emit(name, captured, now_ns, ticket, may_enter=may_enter))
-        self.tally.gaps += gaps
+        self.cells[GAPS] += gaps
 
     def _emit(self, name: str, captured: Any, now_ns: int, ticket: Ticket | None, *, may_enter: bool) -> int:
         """Number and stamp a capture, and send it on if it may enter; how many are missing before it."""
         if type(captured) is not Captured or not isinstance(captured.message, self._types[name]):
             raise self.wrong(getattr(captured, "message", captured), self._types[name], None)
         message, captured_ns, seq = captured
-        expected = self._next_seq[name]
+        index = self._index[name]
+        expected = self._seqs[index]
         if seq is None:
             seq = expected
         missing = seq - expected if seq > expected and expected else 0
-        self._next_seq[name] = seq + 1
+        self._seqs[index] = seq + 1
         if may_enter:
             stamp = Stamp(self._origins[name], seq, captured_ns, captured_ns - now_ns if self._lossless else 0)
             for give in self.targets[name]:

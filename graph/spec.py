@@ -10,7 +10,7 @@ from graph.errors import nearest
 
 Policy = Literal["latest", "block", "hold"]
 OnError = Literal["stop", "skip", "restart"]
-OnStall = Literal["warn", "stop"]
+OnStall = Literal["warn", "stop", "restart"]
 
 
 @dataclass(frozen=True, slots=True)

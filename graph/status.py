@@ -89,8 +89,6 @@ class Status:
                 told.append(f"{node.name} FELL BACK to {model['device']}")
             elif model.get("refused"):
                 told.append(f"{node.name} on {model['backend']}, choice {int(model['step']) + 1} ({model['refused']})")
-        for name, step in self._runtime.steps.items():
-            words = step.node.status() if step.node is not None else ""
-            if words:
-                told.append(f"{name}: {words}")
+            if node.words:
+                told.append(f"{node.name}: {node.words}")
         return told

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import Thread, current_thread
+from threading import current_thread
 from time import monotonic_ns
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from graph.build import Builder
 from graph.errors import CauceError, NodeError, WrongMessage
-from graph.mailbox import Mailbox
 from graph.node import Node, Stamp
 from graph.packet import Ticket
 from graph.plan import PlannedNode
-from graph.supervise import Restarts
-from graph.tally import Tally
+from graph.spec import Policy
+from graph.supervise import Restarts, stack_of
+from graph.tally import BUSY_SINCE, ERRORS, OVER, RESTARTS, Tally
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +24,35 @@ Give: TypeAlias = Callable[[Stamp, Any, int, Ticket | None], None]
 """Hands on a message: stamp, message (None: there is none for this capture), when it was sent, ticket."""
 
 
+class Way(Protocol):
+    """Where a step sends: the mailbox of a consumer, or the outlet to those in other processes."""
+
+    policy: Policy
+    tells_absence: bool
+
+    def has_room(self) -> bool:
+        """Whether a message would be kept that must not be lost."""
+        ...
+
+    def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
+        """Take in a message, or None: there is none for this capture."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        ...
+
+
 @dataclass(slots=True)
 class Wiring:
     """What connects a step with the others."""
 
-    outputs: Mapping[str, list[Mailbox]] = field(default_factory=dict)
-    """Mailboxes of the consumers, by output."""
+    outputs: Mapping[str, Sequence[Way]] = field(default_factory=dict)
+    """Ways to the consumers, by output."""
+    lenders: Mapping[str, Callable[[int], Any]] = field(default_factory=dict)
+    """What lends memory that other processes see, by output."""
+    tally: Tally = field(default_factory=Tally)
+    """Where the step counts."""
     on_failure: Callable[[CauceError], None] = lambda _: None
     """Told the error that ends the run."""
 
@@ -38,30 +61,29 @@ class Step:
     """A node in its worker. All methods but the constructor run in the worker's thread."""
 
     def __init__(self, planned: PlannedNode, wiring: Wiring, builder: Builder) -> None:
-        self.planned, self.spec, self.tally = planned, planned.spec, Tally()
+        self.planned, self.spec, self.tally = planned, planned.spec, wiring.tally
+        self.cells = self.tally.cells
         self.node: Node | None = None
         self.is_over = False
-        self.busy_since_ns = 0
-        self.stamp: Stamp | None = None
         self.facts: Mapping[str, Mapping[str, str]] = {}
         self.wake_at_ns = 0
         """When a node that rests after an error is to be restarted; 0 while it does not rest."""
         self._wiring, self._builder = wiring, builder
-        self._blocking = [m for ms in wiring.outputs.values() for m in ms if m.policy == "block"]
+        self._blocking = [w for ways in wiring.outputs.values() for w in ways if w.policy == "block"]
         self._restarts = Restarts(planned.spec)
         self._thread = current_thread()
         self._types = {name: port.type for name, port in planned.ports.outputs.items()}
         self._sole = "" in self._types
         self._sole_type = self._types.get("", object)
         self.targets: dict[str, list[Give]] = {
-            name: [mailbox.offer for mailbox in mailboxes] for name, mailboxes in wiring.outputs.items()
+            name: [way.offer for way in ways] for name, ways in wiring.outputs.items()
         }
         """Where packets go, by output: into a mailbox, or straight to a consumer of the same thread."""
         self._sole_targets = self.targets.get("", [])
 
-    def thread(self) -> Thread:
-        """The thread that the node is stepped by."""
-        return self._thread
+    def stack(self) -> str:
+        """Where the node's thread is at this moment."""
+        return stack_of(self._thread)
 
     def setup(self) -> None:
         """Make the node and let it acquire what it needs; NodeError when it cannot."""
@@ -70,10 +92,12 @@ class Step:
         try:
             node = self._builder.instantiate(config)
             self.node = node
+            if self._wiring.lenders:
+                node._lenders = self._wiring.lenders
             node.setup()
             self.facts = node.facts()
         except Exception as e:
-            self.tally.errors += 1
+            self.cells[ERRORS] += 1
             log.debug("traceback of nodes.%s:", self.spec.name, exc_info=e)
             raise NodeError(self.spec.name, "setup", _cause(e)) from e
         self._process = node.process
@@ -94,12 +118,13 @@ class Step:
                 self.node.finish()
                 self.facts = self.node.facts()
         except Exception as e:
-            self.tally.errors += 1
+            self.cells[ERRORS] += 1
             self._wiring.on_failure(NodeError(self.spec.name, "finish", _cause(e)))
         self.is_over = True
-        for mailboxes in self._wiring.outputs.values():
-            for mailbox in mailboxes:
-                mailbox.close()
+        self.cells[OVER] = 1
+        for ways in self._wiring.outputs.values():
+            for way in ways:
+                way.close()
 
     def advance(self) -> bool:
         """Make one step if there is one to make; whether there was."""
@@ -107,8 +132,8 @@ class Step:
 
     def has_room(self) -> bool:
         """Whether all consumers that must not lose anything can take one more."""
-        for mailbox in self._blocking:  # noqa: SIM110 - a generator costs more than all the rest of a hop
-            if not mailbox.has_room():
+        for way in self._blocking:  # noqa: SIM110 - a generator costs more than all the rest of a hop
+            if not way.has_room():
                 return False
         return True
 
@@ -119,7 +144,7 @@ class Step:
         if monotonic_ns() < self.wake_at_ns:
             return True
         self.wake_at_ns = 0
-        self.tally.restarts += 1
+        self.cells[RESTARTS] += 1
         try:
             self.setup()
         except NodeError as e:
@@ -168,8 +193,8 @@ class Step:
 
     def raised(self, e: Exception, stamp: Stamp | None) -> None:
         """A step has failed: count it, and follow the node's policy."""
-        self.busy_since_ns = 0
-        self.tally.errors += 1
+        self.cells[BUSY_SINCE] = 0
+        self.cells[ERRORS] += 1
         log.debug("traceback of nodes.%s:", self.spec.name, exc_info=e)
         error = e if isinstance(e, NodeError) else NodeError(self.spec.name, "process", _cause(e), stamp=stamp)
         error.__cause__ = error.__cause__ or (e if error is not e else None)

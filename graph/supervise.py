@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from threading import Thread
 from time import monotonic_ns
-from typing import Protocol
 
 from graph.errors import Stalled
 from graph.node import Stamp
+from graph.plan import PlannedNode
 from graph.spec import NodeSpec
-from graph.tally import Tally
+from graph.tally import BUSY_SEQ, BUSY_SINCE, STALLS, Tally
 
 log = logging.getLogger(__name__)
 LONGEST_BACKOFF_S = 30.0
+WELL_S = 60.0  # who was well for so long before it failed starts counting anew
 
 
 class Restarts:
@@ -26,8 +28,10 @@ class Restarts:
         self._spec = spec
         self.count = 0
 
-    def next_pause_s(self) -> float | None:
-        """The pause before the next restart; None: there were enough."""
+    def next_pause_s(self, well_for_s: float = 0.0) -> float | None:
+        """The pause before the next restart, after the node was well for so long; None: there were enough."""
+        if well_for_s > WELL_S:
+            self.count = 0
         if self.count >= self._spec.max_restarts:
             return None
         pause: float = min(self._spec.backoff_s * 2**self.count, LONGEST_BACKOFF_S)
@@ -35,18 +39,16 @@ class Restarts:
         return pause
 
 
-class Watched(Protocol):
-    """What the stall detector sees of a node at work."""
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What the stall detector sees of a node at work, in whatever process."""
 
-    spec: NodeSpec
+    planned: PlannedNode
     tally: Tally
-    busy_since_ns: int
-    """When the step under way began; 0 between steps."""
-    stamp: Stamp | None
-
-    def thread(self) -> Thread:
-        """The thread that the node is stepped by."""
-        ...
+    stack: Callable[[], str]
+    """Where its thread is."""
+    kill: Callable[[str], None] | None = None
+    """Ends the node's process, so that it starts anew; None where it has none of its own."""
 
 
 class StallDetector:
@@ -57,21 +59,30 @@ class StallDetector:
         self._reported: dict[str, int] = {}
 
     def look(self) -> Stalled | None:
-        """Report what is stuck; the error of one whose policy is to stop."""
+        """Report what is stuck, and restart it where that is its policy; the error of one whose policy is to stop."""
         fatal = None
         for w in self._watched:
-            since_ns, limit_s = w.busy_since_ns, w.spec.stall_after_s
-            if not since_ns or limit_s is None or self._reported.get(w.spec.name) == since_ns:
+            spec = w.planned.spec
+            since_ns, limit_s = w.tally.cells[BUSY_SINCE], spec.stall_after_s
+            if not since_ns or limit_s is None or self._reported.get(spec.name) == since_ns:
                 continue
             stuck_s = (monotonic_ns() - since_ns) / 1e9
             if stuck_s < limit_s:
                 continue
-            self._reported[w.spec.name] = since_ns
-            w.tally.stalls += 1
-            error = Stalled(w.spec.name, "process", f"it has not returned for {stuck_s:.1f} s", stamp=w.stamp)
-            log.warning("%s; it is here:\n%s", error, stack_of(w.thread()))
-            fatal = error if w.spec.on_stall == "stop" else fatal
+            self._reported[spec.name] = since_ns
+            w.tally.cells[STALLS] += 1
+            error = Stalled(spec.name, "process", f"it has not returned for {stuck_s:.1f} s", stamp=_at(w))
+            log.warning("%s; it is here:\n%s", error, w.stack())
+            if spec.on_stall == "restart" and w.kill is not None:
+                w.kill(f"hangs in {spec.name}")
+            fatal = error if spec.on_stall == "stop" else fatal
         return fatal
+
+
+def _at(w: Watched) -> Stamp | None:
+    """What the node is at, where its captures come from one origin only."""
+    origins = frozenset().union(*(e.origins for e in w.planned.edges if e.port == w.planned.anchor))
+    return Stamp(next(iter(origins)), w.tally.cells[BUSY_SEQ], 0) if len(origins) == 1 else None
 
 
 def stack_of(thread: Thread) -> str:

@@ -16,7 +16,7 @@ from graph.node import Contract, Stamp
 from graph.packet import Ticket
 from graph.plan import PlannedNode
 from graph.step import Step, Wiring
-from graph.tally import BOUNDS_NS
+from graph.tally import BOUNDS_NS, BUSY_SEQ, BUSY_SINCE, TOTAL, WAITING
 
 
 class Home(Protocol):
@@ -41,8 +41,8 @@ class WorkStep(Step):
         self._is_sink = planned.is_sink
         self._unchecked = {p: c for p, c in planned.expects.items() if any(e.port == p for e in planned.edges)}
         self._has_prelude = True
-        self._tells_absence = any(m.tells_absence for ms in wiring.outputs.values() for m in ms)
-        self._took = self.tally.took
+        self._tells_absence = any(w.tells_absence for ways in wiring.outputs.values() for w in ways)
+        self._took = self.tally.took.cells
 
     def advance(self) -> bool:
         """See `Step.advance`."""
@@ -85,11 +85,11 @@ class WorkStep(Step):
         """Process a message at once, handed over in the same thread; what cannot be processed now waits."""
         mailbox = self._inbox
         assert isinstance(mailbox, Mailbox)
-        busy = self.is_over or self.wake_at_ns or self.busy_since_ns or (self._blocking and not self.has_room())
+        busy = self.is_over or self.wake_at_ns or self.cells[BUSY_SINCE] or (self._blocking and not self.has_room())
         if message is None or mailbox.packets or busy or self._home.stopping:
             mailbox.offer(stamp, message, sent_ns, ticket)
         else:
-            mailbox.handed += 1
+            mailbox.was_handed()
             self._take_in(stamp, message, sent_ns, ticket)
 
     def _take_in(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
@@ -104,18 +104,19 @@ class WorkStep(Step):
         self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None, messages: dict[str, Any] | None
     ) -> None:
         """Call `process` with `messages`, or where there are none with its only `message`, and send on the outcome."""
-        self.stamp = stamp
-        start_ns = self.busy_since_ns = monotonic_ns()
+        cells = self.cells
+        cells[BUSY_SEQ] = stamp.seq
+        start_ns = cells[BUSY_SINCE] = monotonic_ns()
         try:
             out = self._process(message) if messages is None else self._process(**messages)
             end_ns = monotonic_ns()
-            self.busy_since_ns = 0
-            took, tally = self._took, self.tally
-            took.counts[bisect_left(BOUNDS_NS, end_ns - start_ns)] += 1
-            took.total_ns += end_ns - start_ns
-            tally.waiting_ns += start_ns - sent_ns
+            cells[BUSY_SINCE] = 0
+            took = self._took
+            took[bisect_left(BOUNDS_NS, end_ns - start_ns)] += 1
+            took[TOTAL] += end_ns - start_ns
+            cells[WAITING] += start_ns - sent_ns
             if self._is_sink:
-                tally.seen(end_ns + stamp.offset_ns - stamp.captured_ns)
+                self.tally.seen(end_ns + stamp.offset_ns - stamp.captured_ns)
             if out is not None or self._tells_absence:
                 self.send(out, stamp, end_ns, ticket)
         except Exception as e:
@@ -123,9 +124,9 @@ class WorkStep(Step):
             self._tell_absence(stamp)
 
     def _tell_absence(self, stamp: Stamp) -> None:
-        for mailboxes in self._wiring.outputs.values():
-            for mailbox in mailboxes:
-                mailbox.offer(stamp, None, monotonic_ns(), None)
+        for ways in self._wiring.outputs.values():
+            for way in ways:
+                way.offer(stamp, None, monotonic_ns(), None)
 
     def _prepare(self, messages: dict[str, Any], stamp: Stamp) -> None:
         """What only some nodes, or only their first step, need."""

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from graph.mailbox import Bell
+from graph.bell import Bell
 from graph.step import Step
 
 log = logging.getLogger(__name__)
@@ -19,9 +19,8 @@ POLL_S = 0.005  # while a node rests or a join waits for the clock, nobody rings
 class Worker:
     """One thread. It carries out calls one after the other; stepping the graph is the longest of them."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.bell = Bell()
+    def __init__(self, name: str, bell: Bell) -> None:
+        self.name, self.bell = name, bell
         self.steps: list[Step] = []
         self.watches_clock = False
         """Whether a node may become ready by the passing of time alone."""

@@ -14,6 +14,13 @@ BUILDER = Builder(["tests"])
 PLACEMENTS = {
     "inline": {w: {"kind": "inline"} for w in ("main", "a", "b", "c")},
     "threads": {w: {"kind": "thread"} for w in ("main", "a", "b", "c")},
+    "processes": {w: {"kind": "process"} for w in ("main", "a", "b", "c")},
+    "mixed": {
+        "main": {"kind": "inline"},
+        "a": {"kind": "process"},
+        "b": {"kind": "thread", "process": "a"},
+        "c": {"kind": "process"},
+    },
 }
 
 
@@ -37,7 +44,7 @@ def lines(path: Path) -> list[str]:
 
 def books_balance(runtime: Runtime) -> bool:
     """Whether every packet offered to every mailbox is accounted for."""
-    return all(b.offered == b.thinned + b.taken + sum(b.dropped.values()) + len(b) for b in runtime._mailboxes.values())
+    return all(edge.balances for edge in runtime.read_edges())
 
 
 def drops(runtime: Runtime) -> Counter[str]:

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph.mailbox import Bell, Mailbox
+from graph.bell import Bell
+from graph.mailbox import Mailbox
 from graph.node import Stamp
 
 

@@ -1,0 +1,108 @@
+"""What wakes the thread of one worker: a ring from a thread beside it, or a message from another process."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+
+class Bell:
+    """Wakes the thread of one worker. Ringing is cheap, never blocks, and is allowed anywhere, destructors included."""
+
+    __slots__ = ("_queue", "rung")
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[None] = SimpleQueue()
+        self.rung = False
+
+    def ring(self) -> None:
+        """Wake the waiter now, or let its next wait return at once. Rings add up to one."""
+        if not self.rung:
+            self.rung = True
+            self._queue.put(None)
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait for a ring. Whatever was written before the ring is visible to the waiter afterwards."""
+        try:
+            self._queue.get(timeout=timeout_s)
+        except Empty:
+            pass
+        self.rung = False
+
+    def close(self) -> None:
+        """Release what the bell holds; nobody waits any more."""
+
+
+class SocketBell(Bell):
+    """A bell that also listens to sockets: whoever waits for it reads them, with no thread in between to wake.
+
+    While the worker is at work a thread beside it listens in its place, so what is newest is known, and slots come
+    back, during a long step. Both wait on the same epoll instance, edge-triggered: one event wakes one of them, and the
+    kernel chooses who came last, which is the worker whenever it waits.
+    """
+
+    __slots__ = ("_closed", "_epoll", "_event", "_listeners", "_thread", "_waits")
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._epoll = select.epoll()
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._event, select.EPOLLIN | select.EPOLLET)
+        self._listeners: dict[int, Callable[[], None]] = {}
+        self._waits = self._closed = False
+        self._thread = Thread(target=self._listen, name=f"cauce-{name}-post", daemon=True)
+        self._thread.start()
+
+    def watch(self, fd: int, listener: Callable[[], None]) -> None:
+        """Call `listener`, in the thread that waits or in one beside it, when there is something to read at `fd`."""
+        self._listeners[fd] = listener
+        self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
+
+    def forget(self, fd: int) -> None:
+        """End what `watch` began, before `fd` is closed."""
+        if self._listeners.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def ring(self) -> None:
+        """See `Bell.ring`."""
+        if not self.rung:
+            self.rung = True
+            if self._waits:
+                os.eventfd_write(self._event, 1)
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """See `Bell.wait`."""
+        self._waits = True  # from here on a ring writes the event; one from before is seen on the next line
+        if not self.rung:
+            events = self._epoll.poll(timeout_s)
+            self._waits = False
+            self.rung = True  # what the listeners put into mailboxes need not wake the thread that runs them
+            self._tell(events)
+        self._waits = self.rung = False
+
+    def close(self) -> None:
+        """See `Bell.close`."""
+        self._closed = True
+        self._epoll.modify(self._event, select.EPOLLIN)  # level-triggered: it stays, for whoever looks
+        os.eventfd_write(self._event, 1)
+        self._thread.join()
+        self._epoll.close()
+        os.close(self._event)
+
+    def _listen(self) -> None:
+        while not self._closed:
+            events = self._epoll.poll()
+            if self._closed:
+                return
+            if self._waits and any(fd == self._event for fd, _ in events):
+                os.eventfd_write(self._event, 1)  # it was meant for the worker: a new edge
+            self._tell(events)
+
+    def _tell(self, events: list[tuple[int, int]]) -> None:
+        for fd, _ in events:
+            listener = self._listeners.get(fd)
+            if listener is not None:
+                listener()

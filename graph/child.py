@@ -1,0 +1,119 @@
+"""The main program of a process worker: makes its part of the graph, does as it is told, and dies with its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+from concurrent.futures import Future
+from threading import Thread
+from time import sleep
+from typing import Any
+
+from graph.build import Builder
+from graph.control import Closed, Control
+from graph.errors import CauceError, NodeError
+from graph.partition import Books, Part
+from graph.site import Site
+from graph.tally import Block
+
+PR_SET_PDEATHSIG = 1
+WORDS_EVERY_S = 0.2
+
+
+def main(fd: int, parent: int) -> None:
+    """Serve the run at the other end of the socket `fd`, started by the process `parent`, until it says so."""
+    _die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal's processes; the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    control = Control(socket.socket(fileno=fd))
+    try:
+        _serve(control)
+    except Closed:
+        pass
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)  # libraries that abort when the interpreter takes them down have no say
+
+
+def _die_with(parent: int) -> None:
+    """Be killed when the parent ends in whatever way, also while the interpreter's lock is held by native code."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was faster
+        os._exit(1)
+
+
+def _serve(control: Control) -> None:
+    _, (part, plugins, level), fds = control.receive()
+    logging.basicConfig(level=level, format=f"%(levelname)s [{part.name}] %(message)s")
+    try:
+        site = _made(control, part, plugins, fds)
+    except Exception as e:
+        control.send("failed", NodeError(next(iter(part.nodes)), "setup", f"{type(e).__name__}: {e}"))
+        return
+    site.start()
+    Thread(target=_tell_words, args=(control, site), name="cauce-words", daemon=True).start()
+    while True:
+        kind, values, fds = control.receive()
+        if kind == "out":
+            site.connect_out(values[0], socket.socket(fileno=fds[0]))
+        elif kind == "in":
+            site.connect_in(values[0], socket.socket(fileno=fds[0]), fds[1], values[1])
+        elif kind == "close_edge":
+            site.close_edge(values[0])
+        elif kind == "set_up":
+            site.set_up().add_done_callback(lambda f: _report(control, "ready", site, f))
+        elif kind == "run":
+            site.run().add_done_callback(lambda f: _report(control, "over", site, f))
+        elif kind == "stop":
+            site.stop()
+        elif kind == "close":
+            control.send("closed", site.close(values[0]))
+            return
+
+
+def _made(control: Control, part: Part, plugins: tuple[str, ...], fds: list[int]) -> Site:
+    block = Block(Books.size(part), fds[0])
+    rings = dict(zip(part.rings, fds[1:], strict=True))
+
+    def failed(error: CauceError) -> None:
+        _tell(control, "failed", error)
+
+    site = Site(part, Books(part, block), Builder(plugins), failed, rings=rings)
+    for fd in fds:
+        os.close(fd)
+    return site
+
+
+def _report(control: Control, event: str, site: Site, future: Future[Any]) -> None:
+    error = future.exception()
+    if error is None:
+        _tell(control, event, site.facts)
+    elif isinstance(error, CauceError):
+        _tell(control, "failed", error)
+    else:
+        _tell(control, "failed", NodeError(site.part.name, "worker", f"{type(error).__name__}: {error}"))
+
+
+def _tell(control: Control, kind: str, *values: Any) -> None:
+    try:
+        control.send(kind, *values)
+    except Closed:
+        os._exit(1)
+
+
+def _tell_words(control: Control, site: Site) -> None:
+    """What nodes have to say of themselves, each time that it has changed."""
+    told: dict[str, str] = {}
+    while True:
+        words = site.words()
+        if words != told:
+            told = words
+            _tell(control, "words", words)
+        sleep(WORDS_EVERY_S)

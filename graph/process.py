@@ -1,0 +1,208 @@
+"""What a run holds of one of its processes: starts it, tells it what to do, hears how it is, and ends it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from threading import Thread
+from time import monotonic
+from typing import Any
+
+from graph.build import Builder
+from graph.control import Closed, Control
+from graph.partition import Books, Output, Part
+from graph.placement import WorkerSpec
+from graph.plan import PlannedEdge
+from graph.supervise import Restarts
+from graph.tally import BUSY_SINCE, IN_HAND, OFFERED, TAKEN, Block
+from graph.transport.ring import RingSpec
+
+log = logging.getLogger(__name__)
+_MAIN = "import sys; sys.path[:] = {path!r}; from graph.child import main; main({fd}, {parent})"
+
+OnEvent = Callable[["Process", str, Any], None]
+"""Told, in any thread, what happens to a process: "ready", "failed" with the error, "died"."""
+
+
+class Process:
+    """One process worker, from its first start over all restarts to its end. Its counts outlive it."""
+
+    def __init__(self, part: Part, worker: WorkerSpec, builder: Builder, on_event: OnEvent) -> None:
+        self.part, self.worker = part, worker
+        self._builder, self._on_event = builder, on_event
+        self._block = Block(Books.size(part))
+        self.books = Books(part, self._block)
+        self.restarts = Restarts(next(iter(part.nodes.values())).spec)
+        self.facts: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
+        self.said: Mapping[str, str] = {}
+        self.over: Future[None] = Future()
+        """Done when its nodes have ended, or will never run again."""
+        self.is_up = self.is_ready = self.is_gone = False
+        self.started_at = 0.0
+        self.delivered_before = dict.fromkeys(part.arriving, 0)
+        """What became of its packets before it was started last, by edge: how many were settled then."""
+        self._closed: Future[list[str]] = Future()
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._control: Control | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Its number, while it runs."""
+        return self._popen.pid if self._popen is not None and self.is_up else None
+
+    def spawn(self, rings: Mapping[Output, int]) -> None:
+        """Start it, with new memory for what it sends."""
+        ours, theirs = socket.socketpair()
+        main = _MAIN.format(path=sys.path, fd=theirs.fileno(), parent=os.getpid())
+        self._popen = subprocess.Popen(
+            [sys.executable, "-c", main], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, close_fds=True
+        )
+        theirs.close()
+        control = self._control = Control(ours)
+        self.is_up, self.is_ready = True, False
+        self.started_at = monotonic()
+        level = logging.getLogger().getEffectiveLevel()
+        fds = [self._block.fd, *(rings[output] for output in self.part.rings)]
+        Thread(target=self._listen, args=(control,), name=f"cauce-{self.part.name}-control", daemon=True).start()
+        self._tell("start", self.part, self._builder.plugins, level, fds=fds)
+
+    def _listen(self, control: Control) -> None:
+        """Hear what the process has to say until it is gone."""
+        try:
+            while True:
+                kind, values, _ = control.receive()
+                if kind == "words":
+                    (self.said,) = values
+                elif kind == "over":
+                    (self.facts,) = values
+                    self.over.set_result(None)
+                elif kind == "closed":
+                    self._closed.set_result(values[0])
+                else:
+                    self._on_event(self, kind, values[0])
+        except Closed:
+            pass
+        self._on_event(self, "died", control)
+
+    def _tell(self, kind: str, *values: Any, fds: tuple[int, ...] | list[int] = ()) -> None:
+        """Give a command; one that is dead will be found so by its listener."""
+        if self._control is not None and self.is_up:
+            try:
+                self._control.send(kind, *values, fds=fds)
+            except Closed:
+                pass
+
+    def connect_out(self, edge: PlannedEdge, end: socket.socket) -> None:
+        """See `Site.connect_out`."""
+        self._tell("out", edge, fds=[end.fileno()])
+        end.close()
+
+    def connect_in(self, edge: PlannedEdge, end: socket.socket, ring: int, spec: RingSpec) -> None:
+        """See `Site.connect_in`."""
+        self._tell("in", edge, spec, fds=[end.fileno(), ring])
+        end.close()
+        os.close(ring)
+
+    def close_edge(self, edge: PlannedEdge) -> None:
+        """See `Site.close_edge`."""
+        self._tell("close_edge", edge)
+
+    def set_up(self) -> None:
+        """Have it set up its nodes; it answers with "ready" or "failed"."""
+        self._tell("set_up")
+
+    def run(self) -> None:
+        """Have it step its nodes; `over` tells when they have ended."""
+        self._tell("run")
+
+    def stop(self) -> None:
+        """Have it return after the steps under way."""
+        self._tell("stop")
+
+    def begin_close(self, seconds: float) -> None:
+        """Have it close its nodes."""
+        self._tell("close", seconds)
+
+    def end(self, deadline: float) -> None:
+        """Wait for it to end by itself until `deadline`, then end it."""
+        if self._popen is None:
+            return
+        try:
+            self._popen.wait(max(0.0, deadline - monotonic()))
+        except subprocess.TimeoutExpired:
+            log.warning("placement.%s: its process %d did not end in time; killed", self.part.name, self._popen.pid)
+            self._popen.kill()
+            self._popen.wait()
+        self.is_up = False
+        if self._control is not None:
+            self._control.close()
+
+    def kill(self, why: str) -> None:
+        """End it at once; its listener will find it dead."""
+        if self._popen is not None and self.is_up:
+            log.warning("placement.%s: its process %d %s; killed", self.part.name, self._popen.pid, why)
+            self._popen.kill()
+
+    def is_this(self, control: object) -> bool:
+        """Whether an event of that connection is about the process that runs now."""
+        return control is self._control
+
+    def bury(self) -> str:
+        """Take down what a dead process has left, and say how it died. What it was at counts as lost."""
+        assert self._popen is not None
+        code = self._popen.wait()
+        self.is_up = self.is_ready = False
+        if self._control is not None:
+            self._control.close()
+        for name, tally in self.books.nodes.items():
+            if tally.cells[BUSY_SINCE]:
+                tally.cells[BUSY_SINCE] = 0
+                self._lose_one(name)
+        for link in self.books.links.values():
+            if link.cells[IN_HAND]:
+                link.cells[IN_HAND] = 0
+                link.drop("lost")
+        for edge, tally_ in self.books.mailboxes.items():
+            tally_.cells[OFFERED] = tally_.settled
+            if edge in self.delivered_before:
+                self.delivered_before[edge] = tally_.settled
+        if code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+    def _lose_one(self, name: str) -> None:
+        """The packet that a node was at has been taken, but nothing came of it."""
+        node = self.part.nodes[name]
+        edge = next((e for e in node.edges if e.port == node.anchor), None)
+        if edge is not None and self.books.mailboxes[edge].cells[TAKEN] > 0:
+            self.books.mailboxes[edge].cells[TAKEN] -= 1
+            self.books.mailboxes[edge].drop("lost")
+
+    def busy_nodes(self) -> list[str]:
+        """Nodes that are in a step at this moment."""
+        return [name for name, tally in self.books.nodes.items() if tally.cells[BUSY_SINCE]]
+
+    def stack(self) -> str:
+        """Has the process print where its threads are, which works also while native code does not return."""
+        if self._popen is not None and self.is_ready:
+            self._popen.send_signal(signal.SIGUSR1)
+        return f"  (the process {self.pid} has printed it)"
+
+    def resident_mb(self) -> float:
+        """Memory of its own that it uses; what it shares is not its own."""
+        try:
+            with open(f"/proc/{self.pid}/statm", encoding="ascii") as file:
+                _, resident, shared, *_ = map(int, file.read().split())
+        except (OSError, ValueError):
+            return 0.0
+        return (resident - shared) * os.sysconf("SC_PAGESIZE") / 1e6
+
+    def release(self) -> None:
+        """Give up what is held for it; its counts stay readable."""
+        self._block.close()

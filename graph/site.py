@@ -1,0 +1,257 @@
+"""The part of a graph that runs in one process: its workers, its steps, and the ends of the edges that leave it.
+
+The same in the process that was started by hand and in each of its children; `graph/process.py` is what the former
+holds of the latter.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from threading import Lock
+from time import monotonic
+from typing import Any
+
+from graph.bell import Bell, SocketBell
+from graph.build import Builder
+from graph.errors import CauceError
+from graph.join import JoinInbox
+from graph.mailbox import Mailbox
+from graph.packet import Door
+from graph.partition import Books, Output, Part
+from graph.plan import PlannedEdge, PlannedNode
+from graph.source import SourceStep
+from graph.step import Step, Way, Wiring
+from graph.supervise import stack_of
+from graph.transport.inlet import Inlet
+from graph.transport.outlet import Link, Outlet
+from graph.transport.ring import RingSpec, RingWriter
+from graph.work import WorkStep
+from graph.worker import Worker
+
+log = logging.getLogger(__name__)
+
+OnFailure = Callable[[CauceError], None]
+
+
+class Site:
+    """One part of a graph, wired. Made, set up, run and closed once."""
+
+    def __init__(
+        self, part: Part, books: Books, builder: Builder, on_failure: OnFailure, *, rings: Mapping[Output, int]
+    ) -> None:
+        self.part, self.books = part, books
+        self._builder, self._on_failure = builder, on_failure
+        self._workers: dict[str, Worker] = {}
+        self._homes: dict[str, Worker] = {}
+        self.mailboxes: dict[PlannedEdge, Mailbox] = {}
+        self._outlets: dict[Output, Outlet] = {}
+        self._links: dict[PlannedEdge, Link] = {}
+        self._inlets: dict[PlannedEdge, Inlet] = {}
+        self.steps: dict[str, Step] = {}
+        self._stopping = False
+        self._make_workers()
+        self._make_mailboxes()
+        self._make_outlets(rings)
+        for node in part.nodes.values():
+            self.steps[node.name] = self._step(node)
+            self._homes[node.name].steps.append(self.steps[node.name])
+        for box in self.mailboxes:
+            self._shorten(box)
+
+    def _make_workers(self) -> None:
+        far = {e.source for e in self.part.leaving} | {e.target for e in self.part.arriving}
+        listening = {n.worker.thread for n in self.part.nodes.values() if n.name in far}
+        for node in self.part.nodes.values():
+            thread = node.worker.thread
+            if thread not in self._workers:
+                self._workers[thread] = Worker(thread, SocketBell(thread) if thread in listening else Bell())
+            worker = self._homes[node.name] = self._workers[thread]
+            worker.watches_clock |= _aligns(node)
+
+    def _make_mailboxes(self) -> None:
+        for node in self.part.nodes.values():
+            for edge in node.edges:
+                consumer = self._homes[edge.target]
+                is_here = edge.source in self.part.nodes
+                box = Mailbox(
+                    edge.capacity,
+                    bell=consumer.bell,
+                    policy=edge.policy,
+                    every=edge.every if is_here else 1,  # what is thinned out is not sent at all
+                    tells_absence=edge.tells_absence,
+                    tally=self.books.mailboxes[edge],
+                )
+                if edge.policy == "block" and is_here and self._homes[edge.source] is not consumer:
+                    box.on_room = self._homes[edge.source].bell
+                self.mailboxes[edge] = box
+
+    def _make_outlets(self, rings: Mapping[Output, int]) -> None:
+        for output, spec in self.part.rings.items():
+            ring = RingWriter(rings[output], spec)
+            links = [
+                Link(e, ring, self._homes[e.source].bell, self.books.links[e])
+                for e in self.part.leaving
+                if (e.source, e.output) == output
+            ]
+            self._outlets[output] = Outlet(ring, links)
+            self._links |= {link.edge: link for link in links}
+
+    def _step(self, node: PlannedNode) -> Step:
+        outputs: dict[str, list[Way]] = {name: [] for name in node.ports.outputs}
+        for edge, box in self.mailboxes.items():
+            if edge.source == node.name:
+                outputs[edge.output].append(box)
+        lenders = {}
+        for (source, output), outlet in self._outlets.items():
+            if source == node.name:
+                outputs[output].append(outlet)
+                lenders[output] = outlet.loan
+        wiring = Wiring(outputs, on_failure=self._on_failure, lenders=lenders, tally=self.books.nodes[node.name])
+        if node.is_source:
+            door = Door(node.spec.in_flight, self._homes[node.name].bell.ring)
+            lossless, frames = self.part.lossless, self.part.frames
+            return SourceStep(node, wiring, self._builder, door=door, lossless=lossless, frames=frames)
+        sole = self.mailboxes[node.edges[0]] if len(node.edges) == 1 else None
+        inbox = JoinInbox(node, self.mailboxes, self.part.lossless) if sole is None else sole
+        return WorkStep(node, wiring, self._builder, inbox=inbox, home=self._homes[node.name])
+
+    def _shorten(self, edge: PlannedEdge) -> None:
+        """Let packets skip the mailbox where it would hand over within one thread and has nothing to decide."""
+        if edge.source not in self.steps:
+            return
+        source, target = self.steps[edge.source], self.steps[edge.target]
+        plain = edge.every == 1 and edge.max_age_ms is None and len(target.planned.edges) == 1
+        if plain and self._homes[edge.source] is self._homes[edge.target] and isinstance(target, WorkStep):
+            gives = source.targets[edge.output]
+            gives[gives.index(self.mailboxes[edge].offer)] = target.receive
+
+    def connect_out(self, edge: PlannedEdge, end: socket.socket) -> None:
+        """Send what leaves by `edge` to `end`, which becomes ours."""
+        self._links[edge].connect(end, listens=self.part.counts_captures)
+
+    def connect_in(self, edge: PlannedEdge, end: socket.socket, ring: int, spec: RingSpec) -> None:
+        """Take what arrives by `edge` from `end`, which becomes ours as `ring` does."""
+        if (before := self._inlets.get(edge)) is not None:
+            before.drain()
+            before.close()
+        try:
+            self._inlets[edge] = Inlet(self.mailboxes[edge], self._homes[edge.target].bell, end, ring, spec)
+        finally:
+            os.close(ring)
+
+    def close_edge(self, edge: PlannedEdge) -> None:
+        """Nothing will arrive by `edge` any more: its producer is gone for good."""
+        self.mailboxes[edge].close()
+
+    def start(self) -> None:
+        """Start the threads."""
+        for worker in self._workers.values():
+            worker.start()
+
+    def set_up(self) -> Future[None]:
+        """Set up the nodes in their order, each in its worker. Fails with the error of the first that cannot."""
+        done: Future[None] = Future()
+        self._set_up_next(list(self.steps), done)
+        return done
+
+    def _set_up_next(self, names: list[str], done: Future[None]) -> None:
+        if not names:
+            done.set_result(None)
+            return
+        name, *rest = names
+        log.debug("setting up %s", name)
+        self._homes[name].call(self.steps[name].setup).add_done_callback(partial(self._was_set_up, rest, done))
+
+    def _was_set_up(self, rest: list[str], done: Future[None], setup: Future[Any]) -> None:
+        if (error := setup.exception()) is not None:
+            done.set_exception(error)
+        else:
+            self._set_up_next([] if self._stopping else rest, done)
+
+    def run(self) -> Future[None]:
+        """Step the nodes until all are over or `stop` is called."""
+        return _all_of([worker.call(worker.step_all) for worker in self._workers.values()])
+
+    def stop(self) -> None:
+        """Have all workers return after the step under way."""
+        self._stopping = True
+        for worker in self._workers.values():
+            worker.stop()
+        for step in self.steps.values():
+            if step.node is not None:
+                step.node.interrupt()
+
+    def close(self, seconds: float) -> list[str]:
+        """Close all nodes in reverse order within `seconds`; the names of those that did not return."""
+        deadline = monotonic() + seconds
+        closings = {name: self._homes[name].call(step.close) for name, step in reversed(self.steps.items())}
+        stuck = [name for name, closing in closings.items() if not settled(closing, deadline)]
+        for name in stuck:
+            worker = self._homes[name]
+            log.warning(
+                "nodes.%s: did not stop in time; its worker %r is here:\n%s", name, worker.name, stack_of(worker.thread)
+            )
+        for box in self.mailboxes.values():
+            box.clear("stopped")
+        for worker in self._workers.values():
+            worker.end()
+        for worker in self._workers.values():
+            worker.thread.join(max(0.0, deadline - monotonic()) if not stuck else 0.0)
+        for link in self._links.values():
+            link.close()
+        for inlet in self._inlets.values():
+            inlet.close()
+        if not stuck:
+            for worker in self._workers.values():
+                worker.bell.close()
+        return stuck
+
+    @property
+    def facts(self) -> dict[str, Mapping[str, Mapping[str, str]]]:
+        """What each node found out."""
+        return {name: step.facts for name, step in self.steps.items()}
+
+    def words(self) -> dict[str, str]:
+        """What each node has to say of itself."""
+        said = {name: step.node.status() for name, step in self.steps.items() if step.node is not None}
+        return {name: words for name, words in said.items() if words}
+
+
+def settled(future: Future[Any], deadline: float) -> bool:
+    """Wait until a call has returned or the deadline has passed; whether it has returned."""
+    try:
+        future.exception(timeout=max(0.0, deadline - monotonic()))
+    except TimeoutError:
+        return False
+    return True
+
+
+def _all_of(futures: Iterable[Future[Any]]) -> Future[None]:
+    """Done when all are; fails with the first error."""
+    waiting = list(futures)
+    together: Future[None] = Future()
+    lock = Lock()
+
+    def one_is_done(_: Future[Any]) -> None:
+        with lock:  # the last two may end at once
+            if together.done() or not all(f.done() for f in waiting):
+                return
+            errors = [e for f in waiting if (e := f.exception()) is not None]
+            together.set_exception(errors[0]) if errors else together.set_result(None)
+
+    if not waiting:
+        together.set_result(None)
+    for future in waiting:
+        future.add_done_callback(one_is_done)
+    return together
+
+
+def _aligns(node: PlannedNode) -> bool:
+    """Whether the node combines captures of different origins, for which it waits by the clock."""
+    triggers = [e for e in node.edges if e.policy != "hold"]
+    return len({e.port for e in triggers}) > 1 and len({o for e in triggers for o in e.origins}) > 1

@@ -1,0 +1,240 @@
+"""The producer's end of the edges that leave its process: one outlet for all that listen to an output.
+
+To a step it is what a mailbox is: it is offered messages, says whether there is room, and is closed at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from graph.bell import Bell, SocketBell
+from graph.node import Stamp
+from graph.packet import Ticket
+from graph.plan import PlannedEdge
+from graph.spec import Policy
+from graph.tally import CONNECTED, IN_HAND, OFFERED, THINNED, Cause, EdgeTally
+from graph.transport import wire
+from graph.transport.ring import Bytes, RingWriter
+
+log = logging.getLogger(__name__)
+NOTES = 4096  # bytes of notes read at once
+
+
+class Link:
+    """One edge out of this process: its socket, and what its consumer has not given back yet.
+
+    A consumer that is gone loses what it had, and what is sent until it is connected again; nobody waits for it.
+    """
+
+    def __init__(self, edge: PlannedEdge, ring: RingWriter, bell: Bell, tally: EdgeTally) -> None:
+        self.edge = edge
+        self.tally = tally
+        self._ring, self._bell = ring, bell
+        self._socket: socket.socket | None = None
+        self._number = 0
+        self._taken = 0
+        """How many messages the consumer has taken, by its last note."""
+        self._slots: dict[int, int] = {}
+        """How often the consumer uses each slot."""
+        self._tickets: dict[int, Ticket] = {}
+        self._lock = Lock()
+        self._listens = edge.policy == "block"
+
+    def connect(self, end: socket.socket, *, listens: bool) -> None:
+        """Send to `end` from now on; `listens`: wake the worker when something comes back."""
+        with self._lock:
+            self._cut()
+            end.setblocking(False)
+            self._socket, self._number, self._taken = end, 0, 0
+            self.tally.cells[CONNECTED] = self.tally.sent
+        if isinstance(self._bell, SocketBell) and (listens or self._listens):
+            self._bell.watch(end.fileno(), self.drain)
+        self._bell.ring()
+
+    def has_room(self) -> bool:
+        """Whether a consumer that must not lose anything can take one more; one that is gone has room."""
+        if self._socket is None or self._number - self._taken < self.edge.capacity:
+            return True
+        self.drain()
+        return self._socket is None or self._number - self._taken < self.edge.capacity
+
+    def wants(self, message: Any) -> bool:
+        """Count an offer; whether it is to be sent, as a message or, by `tells_absence`, as None."""
+        if message is None:
+            return self.edge.tells_absence
+        cells = self.tally.cells
+        cells[OFFERED] += 1
+        if (cells[OFFERED] - 1) % self.edge.every:
+            cells[THINNED] += 1
+            return False
+        cells[IN_HAND] = 1
+        return True
+
+    def send(self, encoded: wire.Encoded, ticket: Ticket | None, *, counts: bool = True) -> None:
+        """Send a message; `counts` is False for one that only tells that there is none."""
+        with self._lock:
+            end = self._socket
+            if end is None:
+                self.lose("lost", counts=counts)
+                return
+            number = self._number + counts
+            try:
+                end.send(encoded.datagram(number, has_ticket=ticket is not None))
+            except BlockingIOError:  # it has stopped reading, and some hundred messages wait in the socket
+                self.lose("full", counts=counts)
+            except OSError:
+                self.lose("lost", counts=counts)
+                self._cut()
+            else:
+                self.tally.cells[IN_HAND] = 0
+                self._number = number
+                for slot in encoded.slots:
+                    self._ring.use(slot)
+                    self._slots[slot] = self._slots.get(slot, 0) + 1
+                if ticket is not None:
+                    self._tickets[number] = ticket
+
+    def lose(self, cause: Cause, *, counts: bool = True) -> None:
+        """Count a message that is not sent."""
+        if counts:
+            self.tally.drop(cause)
+            self.tally.cells[IN_HAND] = 0
+
+    def drain(self) -> None:
+        """Take in what the consumer has given back."""
+        with self._lock:
+            while self._socket is not None:
+                try:
+                    data = self._socket.recv(NOTES)
+                except BlockingIOError:
+                    break
+                except OSError:
+                    data = b""
+                if not data:
+                    self._cut()
+                    break
+                for kind, value in wire.notes(data):
+                    if kind == wire.SLOT:
+                        self._given_back(value)
+                    elif kind == wire.TAKEN:
+                        self._taken = value
+                        self._bell.ring()
+                    else:
+                        self._tickets.pop(value, None)
+
+    def _given_back(self, slot: int) -> None:
+        self._slots[slot] -= 1
+        if not self._slots[slot]:
+            del self._slots[slot]
+        self._ring.release(slot)
+
+    def _cut(self) -> None:
+        """Forget the consumer; what it had comes back. The lock is held."""
+        end, self._socket = self._socket, None
+        if end is not None:
+            if isinstance(self._bell, SocketBell):
+                self._bell.forget(end.fileno())
+            end.close()
+        for slot, uses in self._slots.items():
+            for _ in range(uses):
+                self._ring.release(slot)
+        self._slots, self._tickets = {}, {}
+        self._bell.ring()
+
+    def end(self) -> None:
+        """Tell the consumer that nothing more will come."""
+        with self._lock:
+            if self._socket is not None:
+                try:
+                    self._socket.setblocking(True)
+                    self._socket.settimeout(1.0)
+                    self._socket.send(wire.end())
+                except OSError:
+                    pass
+                finally:
+                    self._socket.setblocking(False)
+
+    def close(self) -> None:
+        """End the connection."""
+        with self._lock:
+            self._cut()
+
+
+class Outlet:
+    """One output of a node, to all edges that leave the process: each message is encoded once, and copied at most once."""
+
+    def __init__(self, ring: RingWriter, links: Sequence[Link]) -> None:
+        self.ring, self.links = ring, links
+        self.policy: Policy = "block" if any(link.edge.policy == "block" for link in links) else "latest"
+        self.tells_absence = any(link.edge.tells_absence for link in links)
+        self._blocking = [link for link in links if link.edge.policy == "block"]
+
+    def has_room(self) -> bool:
+        """Whether all consumers that must not lose anything can take one more."""
+        return all(link.has_room() for link in self._blocking) and (not self._blocking or self._has_slot())
+
+    def _has_slot(self) -> bool:
+        if not self.ring.has_free:
+            self._drain()
+        return self.ring.has_free
+
+    def _drain(self) -> None:
+        for link in self.links:
+            link.drain()
+
+    def loan(self, size: int) -> Bytes:
+        """`size` writable bytes, in a slot if one is free."""
+        found = self.ring.loan(size)
+        if found is None:
+            self._drain()
+            found = self.ring.loan(size)
+        return np.empty(size, np.uint8) if found is None else found
+
+    def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
+        """Send a message to all that want it; None: there is none for this capture."""
+        takers = [link for link in self.links if link.wants(message)]
+        if message is not None:
+            if takers:
+                self._send(takers, stamp, message, sent_ns, ticket)
+            takers = [link for link in self.links if link.edge.tells_absence and link not in takers]
+        if takers:
+            nothing = wire.encode(self.ring, stamp, None, sent_ns)
+            for link in takers:
+                link.send(nothing, None, counts=False)
+
+    def _send(self, takers: list[Link], stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
+        try:
+            encoded = self._encoded(stamp, message, sent_ns)
+        except wire.NoSlot:
+            for link in takers:
+                link.lose("full")
+            self._tell_lost(takers, stamp, sent_ns)
+            return
+        for link in takers:
+            link.send(encoded, ticket)
+        for slot in encoded.held:
+            self.ring.release(slot)
+
+    def _tell_lost(self, takers: list[Link], stamp: Stamp, sent_ns: int) -> None:
+        nothing = wire.encode(self.ring, stamp, None, sent_ns)
+        for link in takers:
+            if link.edge.tells_absence:
+                link.send(nothing, None, counts=False)
+
+    def _encoded(self, stamp: Stamp, message: Any, sent_ns: int) -> wire.Encoded:
+        try:
+            return wire.encode(self.ring, stamp, message, sent_ns)
+        except wire.NoSlot:
+            self._drain()
+            return wire.encode(self.ring, stamp, message, sent_ns)
+
+    def close(self) -> None:
+        """Tell all consumers that nothing more will come."""
+        for link in self.links:
+            link.end()

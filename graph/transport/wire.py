@@ -1,0 +1,187 @@
+"""A message as bytes: small fields travel in the datagram, arrays stay where they are and only their place is told.
+
+Fields are pickled, but no array is: pickle hands out their buffers (protocol 5), which go into slots or, when small,
+behind the fields. Only processes that one run has started exchange these bytes, over sockets without an address.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import io
+import pickle
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from graph.node import Stamp
+from graph.transport.ring import ALIGNMENT, Bytes, Ref, RingWriter
+
+MESSAGE, END = 1, 2
+SLOT, DONE, TAKEN = 1, 2, 3
+SMALL = 4096  # bytes; a smaller array is cheaper to copy into the datagram than to account for
+DATAGRAM = 120_000  # bytes; about half of what Linux lets a socket hold
+
+_PREFIX = struct.Struct("<BBI")  # kind, whether it has a ticket, number
+_HEAD = struct.Struct("<HBI")  # buffers, whether the first holds the fields, bytes of the fields behind the table
+_REF = struct.Struct("<IQQ")  # slot, offset, size
+_INLINE = 0xFFFF_FFFF  # in place of a slot: the bytes follow the fields
+_NOTE = struct.Struct("<BI")
+
+
+class TooBig(ValueError):
+    """A message does not fit into the slots that were planned for it."""
+
+
+class NoSlot(Exception):
+    """All slots are in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A message that is ready to be sent, to any number of processes."""
+
+    body: bytes
+    slots: Sequence[int]
+    """Slots that its readers use, one entry for each array."""
+    held: Sequence[int]
+    """Slots that were acquired for it; released by the sender once all readers are counted."""
+
+    def datagram(self, number: int, *, has_ticket: bool) -> bytes:
+        """The bytes of the message as the `number`th of its edge."""
+        return _PREFIX.pack(MESSAGE, has_ticket, number) + self.body
+
+
+def end() -> bytes:
+    """The datagram that says: nothing more will come."""
+    return _PREFIX.pack(END, False, 0)
+
+
+def encode(ring: RingWriter, stamp: Stamp, message: Any, sent_ns: int) -> Encoded:
+    """Put the arrays of `message` into slots, unless they lie there already, and the rest into bytes.
+
+    Raises:
+        NoSlot: All slots are in use.
+        TooBig: An array needs more than a slot.
+    """
+    packer = _Packer(ring)
+    try:
+        return packer.pack((tuple(stamp), sent_ns, message))
+    except BaseException:
+        for slot in packer.held:
+            ring.release(slot)
+        raise
+
+
+class _Packer:
+    """Finds places for the arrays of one message."""
+
+    def __init__(self, ring: RingWriter) -> None:
+        self.ring = ring
+        self.held: list[int] = []
+        self.at = 0
+        """Where the slot acquired last is free from."""
+
+    def pack(self, value: object) -> Encoded:
+        buffers: list[pickle.PickleBuffer] = []
+        file = io.BytesIO()
+        pickler = pickle.Pickler(file, 5, buffer_callback=buffers.append)
+        pickler.dispatch_table = {**copyreg.dispatch_table, np.ndarray: self.reduced}
+        pickler.dump(value)
+        fields = file.getvalue()
+        refs: list[Ref] = []
+        small: list[bytes] = []
+        far = len(fields) > DATAGRAM // 2
+        if far:
+            refs.append(self.copied(np.frombuffer(fields, np.uint8)))
+            fields = b""
+        room = DATAGRAM // 4
+        for buffer in buffers:
+            raw = buffer.raw()
+            if raw.nbytes <= SMALL and raw.nbytes <= room:
+                room -= raw.nbytes
+                small.append(raw.tobytes())
+                refs.append(Ref(_INLINE, 0, raw.nbytes))
+            else:
+                array = np.frombuffer(raw, np.uint8)
+                refs.append(self.ring.find(array) or self.copied(array))
+        table = b"".join([_REF.pack(*ref) for ref in refs])
+        body = b"".join((_HEAD.pack(len(refs), far, len(fields)), table, fields, *small))
+        return Encoded(body, [ref.slot for ref in refs if ref.slot != _INLINE], self.held)
+
+    def reduced(self, array: npt.NDArray[Any]) -> Any:
+        """How an array is pickled: by its buffer. One with gaps is first copied into a slot, without them."""
+        if not array.flags.forc and array.nbytes > SMALL and not array.dtype.hasobject:
+            dense = self.ring.view(self.place(array.nbytes)).view(array.dtype).reshape(array.shape)
+            np.copyto(dense, array)
+            array = dense
+        return array.__reduce_ex__(5)
+
+    def copied(self, array: Bytes) -> Ref:
+        ref = self.place(array.nbytes)
+        self.ring.view(ref)[:] = array
+        return ref
+
+    def place(self, size: int) -> Ref:
+        """Room for `size` bytes, in the slot acquired last or in a new one."""
+        slot_bytes = self.ring.spec.slot_bytes
+        if not self.held or self.at + size > slot_bytes:
+            if size > slot_bytes:
+                raise TooBig(f"{size} bytes do not fit into a slot of {slot_bytes}")
+            slot = self.ring.acquire()
+            if slot is None:
+                raise NoSlot
+            self.held.append(slot)
+            self.at = 0
+        ref = Ref(self.held[-1], self.held[-1] * slot_bytes + self.at, size)
+        self.at += -(-size // ALIGNMENT) * ALIGNMENT
+        return ref
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a datagram says."""
+
+    kind: int
+    number: int
+    has_ticket: bool
+    stamp: Stamp | None = None
+    message: Any = None
+    sent_ns: int = 0
+
+
+def decode(data: memoryview, lease: Callable[[Ref], Bytes]) -> Received:
+    """The message in `data`, with arrays that are read-only views of the slots, by `lease`. `data` may be reused."""
+    kind, has_ticket, number = _PREFIX.unpack_from(data)
+    if kind == END:
+        return Received(END, number, has_ticket=False)
+    count, far, length = _HEAD.unpack_from(data, _PREFIX.size)
+    at = _PREFIX.size + _HEAD.size
+    table = [Ref(*_REF.unpack_from(data, at + i * _REF.size)) for i in range(count)]
+    at += count * _REF.size
+    fields: Any = data[at : at + length]
+    at += length
+    buffers: list[Any] = []
+    for ref in table:
+        if ref.slot == _INLINE:
+            buffers.append(bytes(data[at : at + ref.size]))
+            at += ref.size
+        else:
+            buffers.append(lease(ref))
+    if far:
+        fields = buffers.pop(0)
+    stamp, sent_ns, message = pickle.loads(fields, buffers=buffers)
+    return Received(MESSAGE, number, has_ticket=bool(has_ticket), stamp=Stamp(*stamp), message=message, sent_ns=sent_ns)
+
+
+def note(kind: int, value: int) -> bytes:
+    """What a consumer tells its producer: SLOT (no longer read), DONE (its capture has ended) or TAKEN (how many)."""
+    return _NOTE.pack(kind, value & 0xFFFF_FFFF)
+
+
+def notes(data: bytes) -> Iterator[tuple[int, int]]:
+    """The notes in a datagram."""
+    return _NOTE.iter_unpack(data)
