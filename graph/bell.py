@@ -39,12 +39,13 @@ class Bell:
 class SocketBell(Bell):
     """A bell that also listens to sockets: whoever waits for it reads them, with no thread in between to wake.
 
-    While the worker is at work a thread beside it listens in its place, so what is newest is known, and slots come
-    back, during a long step. Both wait on the same epoll instance, edge-triggered: one event wakes one of them, and the
-    kernel chooses who came last, which is the worker whenever it waits.
+    While the worker is at work a thread beside it listens in its place to those that are urgent, so what is newest is
+    known, and captures end, during a long step. Both wait on the same epoll instance, edge-triggered: one event wakes
+    one of them, and the kernel chooses who came last, which is the worker whenever it waits. The sockets that are not
+    urgent are armed when the worker waits, for one event.
     """
 
-    __slots__ = ("_closed", "_epoll", "_event", "_listeners", "_thread", "_waits")
+    __slots__ = ("_closed", "_epoll", "_event", "_listeners", "_patient", "_thread", "_waits")
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -52,18 +53,28 @@ class SocketBell(Bell):
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._event, select.EPOLLIN | select.EPOLLET)
         self._listeners: dict[int, Callable[[], None]] = {}
+        self._patient: list[int] = []
         self._waits = self._closed = False
         self._thread = Thread(target=self._listen, name=f"cauce-{name}-post", daemon=True)
         self._thread.start()
 
-    def watch(self, fd: int, listener: Callable[[], None]) -> None:
-        """Call `listener`, in the thread that waits or in one beside it, when there is something to read at `fd`."""
+    def watch(self, fd: int, listener: Callable[[], None], *, is_urgent: bool) -> None:
+        """Call `listener`, in the thread that waits or in one beside it, when there is something to read at `fd`.
+
+        Where it is not urgent, only while the worker has nothing else to do.
+        """
         self._listeners[fd] = listener
-        self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
+        if is_urgent:
+            self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
+        else:
+            self._epoll.register(fd, 0)
+            self._patient = [*self._patient, fd]
+            self.ring()
 
     def forget(self, fd: int) -> None:
         """End what `watch` began, before `fd` is closed."""
         if self._listeners.pop(fd, None) is not None:
+            self._patient = [other for other in self._patient if other != fd]
             self._epoll.unregister(fd)
 
     def ring(self) -> None:
@@ -77,6 +88,8 @@ class SocketBell(Bell):
         """See `Bell.wait`."""
         self._waits = True  # from here on a ring writes the event; one from before is seen on the next line
         if not self.rung:
+            for fd in self._patient:
+                self._arm(fd)
             events = self._epoll.poll(timeout_s)
             self._waits = False
             self.rung = True  # what the listeners put into mailboxes need not wake the thread that runs them
@@ -91,6 +104,12 @@ class SocketBell(Bell):
         self._thread.join()
         self._epoll.close()
         os.close(self._event)
+
+    def _arm(self, fd: int) -> None:
+        try:
+            self._epoll.modify(fd, select.EPOLLIN | select.EPOLLONESHOT)
+        except OSError:  # it was forgotten at this very moment
+            pass
 
     def _listen(self) -> None:
         while not self._closed:

@@ -23,6 +23,7 @@ from graph.tally import Block
 
 PR_SET_PDEATHSIG = 1
 WORDS_EVERY_S = 0.2
+SWITCH_S = 0.0005  # how long a thread may keep the interpreter from the one that reads the sockets
 
 
 def main(fd: int, parent: int) -> None:
@@ -31,6 +32,7 @@ def main(fd: int, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal's processes; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
+    sys.setswitchinterval(SWITCH_S)
     control = Control(socket.socket(fileno=fd))
     try:
         _serve(control)

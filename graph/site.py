@@ -132,7 +132,7 @@ class Site:
 
     def connect_out(self, edge: PlannedEdge, end: socket.socket) -> None:
         """Send what leaves by `edge` to `end`, which becomes ours."""
-        self._links[edge].connect(end, listens=self.part.counts_captures)
+        self._links[edge].connect(end, counts_captures=self.part.counts_captures)
 
     def connect_in(self, edge: PlannedEdge, end: socket.socket, ring: int, spec: RingSpec) -> None:
         """Take what arrives by `edge` from `end`, which becomes ours as `ring` does."""

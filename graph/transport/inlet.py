@@ -31,7 +31,7 @@ class Inlet:
         if mailbox.policy == "block":
             mailbox.on_taken = self._tell_taken
         assert isinstance(bell, SocketBell)
-        bell.watch(end.fileno(), self.drain)
+        bell.watch(end.fileno(), self.drain, is_urgent=mailbox.policy != "block")
 
     def drain(self) -> None:
         """Take in all that has come."""

@@ -44,17 +44,16 @@ class Link:
         """How often the consumer uses each slot."""
         self._tickets: dict[int, Ticket] = {}
         self._lock = Lock()
-        self._listens = edge.policy == "block"
 
-    def connect(self, end: socket.socket, *, listens: bool) -> None:
-        """Send to `end` from now on; `listens`: wake the worker when something comes back."""
+    def connect(self, end: socket.socket, *, counts_captures: bool) -> None:
+        """Send to `end` from now on; `counts_captures`: a source may be waiting for the end of a capture."""
         with self._lock:
             self._cut()
             end.setblocking(False)
             self._socket, self._number, self._taken = end, 0, 0
             self.tally.cells[CONNECTED] = self.tally.sent
-        if isinstance(self._bell, SocketBell) and (listens or self._listens):
-            self._bell.watch(end.fileno(), self.drain)
+        if isinstance(self._bell, SocketBell):
+            self._bell.watch(end.fileno(), self.drain, is_urgent=counts_captures)
         self._bell.ring()
 
     def has_room(self) -> bool:
@@ -167,7 +166,7 @@ class Link:
 
 
 class Outlet:
-    """One output of a node, to all edges that leave the process: each message is encoded once, and copied at most once."""
+    """One output of a node, for all edges that leave the process: a message is encoded once, and copied at most once."""
 
     def __init__(self, ring: RingWriter, links: Sequence[Link]) -> None:
         self.ring, self.links = ring, links
