@@ -72,7 +72,7 @@ def ours(sleep_s: float) -> list[int]:
     workers = {w: {"kind": "thread"} for w in ("camera", "main", "speech", "view")}
     runtime = Runtime(make_plan(nodes, workers, builder), builder)
     assert runtime.run().end == "finished"
-    return list(runtime.steps["view"].tally.ages_ns)
+    return list(runtime.tally("view").ages_ns)
 
 
 def one_loop(sleep_s: float) -> list[int]:

@@ -51,9 +51,24 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
+class _ToParent(logging.Handler):
+    """Hands log records to the parent, whose handlers are the ones that were asked for."""
+
+    def __init__(self, control: Control) -> None:
+        super().__init__()
+        self._control = control
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler.emit`."""
+        try:
+            self._control.send("log", record.name, record.levelno, self.format(record))
+        except Closed:
+            pass
+
+
 def _serve(control: Control) -> None:
     _, (part, plugins, level), fds = control.receive()
-    logging.basicConfig(level=level, format=f"%(levelname)s [{part.name}] %(message)s")
+    logging.basicConfig(level=level, handlers=[_ToParent(control)])
     try:
         site = _made(control, part, plugins, fds)
     except Exception as e:
@@ -64,7 +79,7 @@ def _serve(control: Control) -> None:
     while True:
         kind, values, fds = control.receive()
         if kind == "out":
-            site.connect_out(values[0], socket.socket(fileno=fds[0]))
+            site.connect_out(values[0], socket.socket(fileno=fds[0]), is_new=values[1])
         elif kind == "in":
             site.connect_in(values[0], socket.socket(fileno=fds[0]), fds[1], values[1])
         elif kind == "close_edge":

@@ -79,6 +79,9 @@ class Process:
                 kind, values, _ = control.receive()
                 if kind == "words":
                     (self.said,) = values
+                elif kind == "log":
+                    name, level, text = values
+                    logging.getLogger(name).log(level, "[%s] %s", self.part.name, text)
                 elif kind == "over":
                     (self.facts,) = values
                     self.over.set_result(None)
@@ -98,9 +101,9 @@ class Process:
             except Closed:
                 pass
 
-    def connect_out(self, edge: PlannedEdge, end: socket.socket) -> None:
+    def connect_out(self, edge: PlannedEdge, end: socket.socket, *, is_new: bool) -> None:
         """See `Site.connect_out`."""
-        self._tell("out", edge, fds=[end.fileno()])
+        self._tell("out", edge, is_new, fds=[end.fileno()])
         end.close()
 
     def connect_in(self, edge: PlannedEdge, end: socket.socket, ring: int, spec: RingSpec) -> None:

@@ -51,6 +51,8 @@ class Processes:
         self._rings = {output: ring.create(spec) for output, spec in self._specs.items()}
         self._due: dict[str, float] = {}
         """When those that died are to be started again."""
+        self._unheard = set(self._edges)
+        """Edges whose consumer has not been connected since it was started."""
         self._runs = self._ends = False
         self._has_ended = False
         self._looked_at = 0.0
@@ -145,6 +147,7 @@ class Processes:
         for tally in process.books.nodes.values():
             tally.cells[RESTARTS] += 1
         process.spawn(self._rings)
+        self._unheard |= set(process.part.arriving)
         for edge in self._edges:
             if process.part.name in (self._site[edge.source], self._site[edge.target]):
                 self._connect(edge)
@@ -162,7 +165,8 @@ class Processes:
         output = (edge.source, edge.output)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         target.connect_in(edge, theirs, os.dup(self._rings[output]), self._specs[output])
-        source.connect_out(edge, ours)
+        source.connect_out(edge, ours, is_new=edge in self._unheard)
+        self._unheard.discard(edge)
 
     def stop(self) -> None:
         """Have all return after the steps under way; none is started again from here on."""

@@ -20,7 +20,7 @@ from graph.processes import Processes, Told
 from graph.site import Site, settled
 from graph.step import Step
 from graph.supervise import StallDetector, Watched
-from graph.tally import EdgeReading, NodeReading
+from graph.tally import EdgeReading, NodeReading, Tally
 
 log = logging.getLogger(__name__)
 TICK_S = 0.1
@@ -75,6 +75,10 @@ class Runtime:
     def steps(self) -> Mapping[str, Step]:
         """The nodes at work in this process."""
         return self._here.steps
+
+    def tally(self, node: str) -> Tally:
+        """The counts of one node, in whatever process."""
+        return self._read_node(node).tally
 
     def stop(self) -> None:
         """Ask the run to stop. Callable from any thread and from a signal handler, at any moment."""
@@ -152,7 +156,7 @@ class Runtime:
             settled(loop, deadline)
         seconds = CLOSE_S if bounded else FINISH_S
         deadline = monotonic() + seconds
-        self.processes.begin_close(seconds)
+        self.processes.begin_close(0.8 * seconds)  # so they tell what hangs before they are ended
         stuck = self._here.close(seconds)
         self.processes.end(deadline)
         return stuck

@@ -130,9 +130,9 @@ class Site:
             gives = source.targets[edge.output]
             gives[gives.index(self.mailboxes[edge].offer)] = target.receive
 
-    def connect_out(self, edge: PlannedEdge, end: socket.socket) -> None:
-        """Send what leaves by `edge` to `end`, which becomes ours."""
-        self._links[edge].connect(end, counts_captures=self.part.counts_captures)
+    def connect_out(self, edge: PlannedEdge, end: socket.socket, *, is_new: bool) -> None:
+        """Send what leaves by `edge` to `end`, which becomes ours; `is_new`: its consumer has just been started."""
+        self._links[edge].connect(end, is_new=is_new, counts_captures=self.part.counts_captures)
 
     def connect_in(self, edge: PlannedEdge, end: socket.socket, ring: int, spec: RingSpec) -> None:
         """Take what arrives by `edge` from `end`, which becomes ours as `ring` does."""

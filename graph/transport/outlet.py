@@ -45,13 +45,18 @@ class Link:
         self._tickets: dict[int, Ticket] = {}
         self._lock = Lock()
 
-    def connect(self, end: socket.socket, *, counts_captures: bool) -> None:
-        """Send to `end` from now on; `counts_captures`: a source may be waiting for the end of a capture."""
+    def connect(self, end: socket.socket, *, is_new: bool, counts_captures: bool) -> None:
+        """Send to `end` from now on.
+
+        `is_new`: the consumer has just been started; what an earlier one had not taken is lost.
+        `counts_captures`: a source may be waiting for the end of a capture.
+        """
         with self._lock:
             self._cut()
             end.setblocking(False)
             self._socket, self._number, self._taken = end, 0, 0
-            self.tally.cells[CONNECTED] = self.tally.sent
+            if is_new:
+                self.tally.cells[CONNECTED] = self.tally.sent
         if isinstance(self._bell, SocketBell):
             self._bell.watch(end.fileno(), self.drain, is_urgent=counts_captures)
         self._bell.ring()

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
 import time
-from collections.abc import Sequence
-from typing import NamedTuple, TextIO
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import numpy as np
+import numpy.typing as npt
 
 from graph import Captured, EndOfStream, Node, Stamp
 
@@ -182,3 +190,112 @@ class Liar(Node):
 
     def process(self, x: Number) -> Number:
         return "seven"  # type: ignore[return-value]
+
+
+SIDE = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A message with an array that is worth sharing: `values` (SIDE, SIDE) int64, all equal to `number`."""
+
+    values: npt.NDArray[np.int64]
+    number: int
+
+    @classmethod
+    def size_bytes(cls, contract: Mapping[str, Any]) -> int | None:
+        return int(contract["side"]) ** 2 * 8 if "side" in contract else None
+
+    def is_whole(self) -> bool:
+        return bool((self.values == self.number).all())
+
+
+class Snap(Node):
+    """A camera of pictures, each full of its number; written in place, or somewhere else."""
+
+    def __init__(self, n: int = 20, *, realtime: bool = False, period_ms: float = 10, in_place: bool = True) -> None:
+        self.n, self.realtime, self.period_ms, self.in_place, self.i = n, realtime, period_ms, in_place, 0
+
+    @classmethod
+    def emits(cls, params: Mapping[str, Any], inputs: Any) -> Mapping[str, Any]:
+        return {"": {"side": SIDE}}
+
+    def process(self) -> Captured[Picture]:
+        if self.i >= self.n:
+            raise EndOfStream
+        i, self.i = self.i, self.i + 1
+        if self.realtime:
+            time.sleep(self.period_ms / 1e3)
+        values = self.loan((SIDE, SIDE), np.int64) if self.in_place else np.empty((SIDE, SIDE), np.int64)
+        values[:] = i
+        return Captured(Picture(values, i), time.monotonic_ns() if self.realtime else int(i * self.period_ms * 1e6))
+
+
+class Pass(Node):
+    """Hands pictures on, some as another view of the same memory; says when one is torn."""
+
+    def __init__(self, busy_ms: float = 0) -> None:
+        self.busy_ms = busy_ms
+
+    def process(self, x: Picture) -> Picture:
+        if not x.is_whole():
+            raise ValueError(f"picture {x.number} is torn")
+        if self.busy_ms:
+            time.sleep(self.busy_ms / 1e3)
+        if not x.is_whole():
+            raise ValueError(f"picture {x.number} was overwritten while it was read")
+        return Picture(x.values[:, ::2] if x.number % 3 == 0 else x.values, x.number)
+
+
+class Album(Write):
+    """Notes the number of each picture, whether it is whole, and whether it can be written to."""
+
+    def process(self, word: Picture, stamp: Stamp) -> None:
+        super().process(f"{word.number} {word.is_whole()} {word.values.flags.writeable}", stamp)
+
+
+class Suicide(Node):
+    """Kills its own process at the numbers in `at`, once each: what it did is noted in the folder `path`."""
+
+    def __init__(self, path: str, at: Sequence[int] = ()) -> None:
+        self.path, self.at = Path(path), at
+
+    def process(self, x: Number) -> Number:
+        mark = self.path / str(int(x))
+        if x in self.at and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+
+class HangNative(Node):
+    """Sleeps in C, with the interpreter's lock, at number `at`, once: what it did is noted in the folder `path`."""
+
+    def __init__(self, path: str, at: int = 0) -> None:
+        self.path, self.at = Path(path), at
+
+    def process(self, x: Number) -> Number:
+        mark = self.path / str(int(x))
+        if x == self.at and not mark.exists():
+            mark.touch()
+            ctypes.PyDLL(None).sleep(60)
+        return x
+
+
+class Hoard(Node):
+    """Keeps `mb` more with each number."""
+
+    def __init__(self, mb: int = 10) -> None:
+        self.mb = mb
+        self.kept: list[bytes] = []
+
+    def process(self, x: Number) -> Number:
+        self.kept.append(b"x" * (self.mb << 20))
+        return x
+
+
+class Pid(Node):
+    """Emits the number of its process."""
+
+    def process(self, x: Number) -> Word:
+        return Word(str(os.getpid()))
