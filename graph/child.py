@@ -68,7 +68,7 @@ class _ToParent(logging.Handler):
 
 def _serve(control: Control) -> None:
     _, (part, plugins, level), fds = control.receive()
-    logging.basicConfig(level=level, handlers=[_ToParent(control)])
+    logging.basicConfig(level=level, format="%(message)s", handlers=[_ToParent(control)])
     try:
         site = _made(control, part, plugins, fds)
     except Exception as e:

@@ -5,6 +5,7 @@ Arrays are taken over, not copied, and made read-only: whoever needs to change o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal
@@ -58,6 +59,14 @@ class Frame:
     def colour(self) -> Literal["rgb", "gray"]:
         """Colour order of the pixels."""
         return "gray" if self.pixels.ndim == 2 else "rgb"
+
+    @classmethod
+    def size_bytes(cls, contract: Mapping[str, Any]) -> int | None:
+        """What the pixels take, where the contract tells their size."""
+        if "size_wh" not in contract:
+            return None
+        width, height = contract["size_wh"]
+        return int(width * height * contract.get("channels", 3))
 
     def contract(self) -> dict[str, Any]:
         """What the plan compares, read from the image itself."""

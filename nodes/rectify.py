@@ -98,7 +98,8 @@ class Rectify(Node):
             self.maps[key] = self._rectified(camera, image.size_wh)
         xy, fraction, new_camera = self.maps[key]
         # A new array each time: frames travel on, and remapping into a kept one is not faster.
-        pixels = cv2.remap(image.pixels, xy, fraction, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        out = self.loan((*xy.shape[:2], *image.pixels.shape[2:]))
+        pixels = cv2.remap(image.pixels, xy, fraction, cv2.INTER_LINEAR, dst=out, borderMode=cv2.BORDER_CONSTANT)
         return Frame(pixels.astype(np.uint8, copy=False), upright=True, camera=new_camera)
 
     def _turn(self, image: Frame, camera: Camera | None) -> Frame:

@@ -115,7 +115,7 @@ class Video(Node):
         captured_ns = self.clip.time_ns
         if self.realtime:
             captured_ns = self._catch_up(self.clip)
-        captured = self._captured(self.clip.pixels(), captured_ns, self.clip.passed - 1)
+        captured = self._captured(self.clip.pixels(self.loan), captured_ns, self.clip.passed - 1)
         if self.realtime and self.woken.wait(max(0, captured_ns - monotonic_ns()) / 1e9):
             raise EndOfStream
         return captured
@@ -173,7 +173,7 @@ class Video(Node):
             if self.device is None or not self.device.grab():
                 return None
         captured_ns = monotonic_ns()
-        pixels = capture.rgb(self.device)
+        pixels = capture.rgb(self.device, self.loan)
         return None if pixels is None else self._captured(pixels, captured_ns, None)
 
     def _open_camera(self) -> cv2.VideoCapture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from graph.errors import nearest
+
+Lend = Callable[[tuple[int, ...], Any], npt.NDArray[Any]]
+"""Gives an array of a shape and a type, such as `numpy.empty` or `Node.loan`."""
 
 OPEN_TIMEOUT_MS = 5000
 READ_TIMEOUT_MS = 2000
@@ -55,11 +58,11 @@ def open_address(url: str) -> cv2.VideoCapture:
     return capture
 
 
-def rgb(capture: cv2.VideoCapture) -> npt.NDArray[np.uint8] | None:
-    """The frame that was grabbed last, (h, w, 3) RGB; None where it cannot be decoded."""
+def rgb(capture: cv2.VideoCapture, lend: Lend = np.empty) -> npt.NDArray[np.uint8] | None:
+    """The frame that was grabbed last, (h, w, 3) RGB, in an array that `lend` gives; None where it cannot be decoded."""
     with quiet():
         ok, bgr = capture.retrieve()
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8) if ok else None
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=lend(bgr.shape, np.uint8)), np.uint8) if ok else None
 
 
 def size_of(capture: cv2.VideoCapture) -> tuple[int, int]:

@@ -56,9 +56,9 @@ class Clip:
         self.time_ns = self._next_time_ns()
         return True
 
-    def pixels(self) -> npt.NDArray[np.uint8]:
-        """The frame that was grabbed last, (h, w, 3) RGB."""
-        pixels = capture.rgb(self._capture)
+    def pixels(self, lend: capture.Lend = np.empty) -> npt.NDArray[np.uint8]:
+        """The frame that was grabbed last, (h, w, 3) RGB, in an array that `lend` gives."""
+        pixels = capture.rgb(self._capture, lend)
         if pixels is None:
             raise ValueError(f"{self.path}: frame {self.n - 1} cannot be decoded")
         return pixels

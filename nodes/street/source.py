@@ -150,7 +150,8 @@ class Street(Node):
             shot = self.reel.shot(number, self.studio.camera)
         else:
             moment = self.stage.at(t)
-            shot = self.studio.shoot(t, moment, with_depth=self.true_depth)
+            out = self.loan((self.studio.height, self.studio.width, 3), output="rgb")
+            shot = self.studio.shoot(t, moment, with_depth=self.true_depth, out=out)
         slam = self._slam(number, t, moment)
         took = monotonic() - begun
         self.drawing_s = took if not self.drawn else SMOOTHING * self.drawing_s + (1 - SMOOTHING) * took
@@ -179,7 +180,10 @@ class Street(Node):
         if number and int(number * share) == int((number - 1) * share):
             return None
         moment = self.stage.at(t) if moment is None else moment
-        left, right = (studio.shoot(t, moment, with_depth=False) for studio in self.slam)
+        left, right = (
+            studio.shoot(t, moment, with_depth=False, out=self.loan((studio.height, studio.width), output=name))
+            for studio, name in zip(self.slam, ("slam_left", "slam_right"), strict=True)
+        )
         return left, right
 
     def _streams(

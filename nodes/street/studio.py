@@ -139,14 +139,24 @@ class Studio:
     def _is_round(self) -> bool:
         return bool(not self.is_seen[0, 0])
 
-    def shoot(self, t: float, moment: Moment | None = None, *, with_depth: bool = True) -> Shot:
-        """The picture at time `t` in seconds, with depth and truth. `moment`: the stage then, if it is known."""
+    def shoot(
+        self,
+        t: float,
+        moment: Moment | None = None,
+        *,
+        with_depth: bool = True,
+        out: npt.NDArray[np.uint8] | None = None,
+    ) -> Shot:
+        """The picture at time `t` in seconds, with depth and truth.
+
+        `moment`: the stage then, if it is known; `out`: where the pixels are to be written, of the picture's shape.
+        """
         stage, pose = self.stage, self.stage.wearer.pose(t)
         moment = stage.at(t) if moment is None else moment
         rotation = pose.rotation @ self.mount.rotation
         position = pose.position + pose.rotation @ self.mount.offset
         counts = self._draw(moment, rotation, position)
-        pixels = self._expose(t, rotation)
+        pixels = self._expose(t, rotation, out)
         depth = self._depth() if with_depth else np.zeros((0, 0), np.float32)
         truth = self._truth(moment, pose, rotation=rotation, position=position, counts=counts)
         return Shot(pixels, depth, truth)
@@ -206,7 +216,9 @@ class Studio:
         else:
             list(self._pool.map(work, parts))
 
-    def _expose(self, t: float, rotation: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+    def _expose(
+        self, t: float, rotation: npt.NDArray[np.float64], out: npt.NDArray[np.uint8] | None
+    ) -> npt.NDArray[np.uint8]:
         """Edges softened, blurred by the head's turning, with the sensor's noise."""
         picture = np.empty_like(self.raw)
         cuts = np.linspace(0, self.height, self.threads + 1).astype(np.int64)
@@ -232,7 +244,7 @@ class Studio:
             picture = self._rained_on(picture, t)
         noisy = cv2.add(picture, grain, dtype=cv2.CV_8U)
         mask = self.mask[..., 0] if self.mount.is_gray else self.mask
-        return np.asarray(cv2.bitwise_and(noisy, mask), np.uint8)
+        return np.asarray(cv2.bitwise_and(noisy, mask, dst=out), np.uint8)
 
     @cached_property
     def _drops(self) -> npt.NDArray[np.uint8]:
