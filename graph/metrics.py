@@ -52,6 +52,10 @@ class Exporter:
                 age.add_metric([n.name], n.tally.age.cumulative(), n.tally.age.total_ns / 1e9)
         yield took
         yield age
+        yield _gauge(
+            "cauce_alive", "Whether the node is set up, not being restarted, and not stuck.", nodes, "is_alive"
+        )
+        yield _gauge("cauce_rate_ok", "Whether it makes min_rate_hz steps a second.", nodes, "rate_is_ok")
         yield from self._edges()
         yield from _facts(nodes)
 
@@ -75,6 +79,13 @@ def _counter(name: str, help_: str, nodes: Sequence[NodeReading], value: Any) ->
     family = CounterMetricFamily(name, help_, labels=["node"])
     for n in nodes:
         family.add_metric([n.name], value(n.tally))
+    return family
+
+
+def _gauge(name: str, help_: str, nodes: Sequence[NodeReading], attribute: str) -> Metric:
+    family = GaugeMetricFamily(name, help_, labels=["node"])
+    for n in nodes:
+        family.add_metric([n.name], float(getattr(n, attribute)))
     return family
 
 

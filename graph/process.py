@@ -20,7 +20,7 @@ from graph.partition import Books, Output, Part
 from graph.placement import WorkerSpec
 from graph.plan import PlannedEdge
 from graph.supervise import Restarts
-from graph.tally import BUSY_SINCE, IN_HAND, OFFERED, TAKEN, Block
+from graph.tally import BUSY_SINCE, IN_HAND, OFFERED, TAKEN, UP, Block
 from graph.transport.ring import RingSpec
 
 log = logging.getLogger(__name__)
@@ -164,6 +164,7 @@ class Process:
         if self._control is not None:
             self._control.close()
         for name, tally in self.books.nodes.items():
+            tally.cells[UP] = 0
             if tally.cells[BUSY_SINCE]:
                 tally.cells[BUSY_SINCE] = 0
                 self._lose_one(name)

@@ -13,6 +13,7 @@ from typing import Literal
 from graph import partition
 from graph.build import Builder
 from graph.errors import CauceError
+from graph.health import Health
 from graph.partition import Books
 from graph.placement import HERE
 from graph.plan import Plan
@@ -70,6 +71,7 @@ class Runtime:
             self._events.put,
         )
         self._here = self.processes.here
+        self._health = Health(plan, {name: self.tally(name) for name in plan.nodes})
 
     @property
     def steps(self) -> Mapping[str, Step]:
@@ -78,7 +80,9 @@ class Runtime:
 
     def tally(self, node: str) -> Tally:
         """The counts of one node, in whatever process."""
-        return self._read_node(node).tally
+        if node in self.steps:
+            return self.steps[node].tally
+        return self.processes.by_name[self.plan.nodes[node].worker.site].books.nodes[node]
 
     def stop(self) -> None:
         """Ask the run to stop. Callable from any thread and from a signal handler, at any moment."""
@@ -138,6 +142,7 @@ class Runtime:
             event = self._events.get(timeout=TICK_S)
         except Empty:
             event = None
+        self._health.look()
         self._on_tick()
         if event == "stop":
             raise _Stopped
@@ -163,16 +168,24 @@ class Runtime:
 
     def read_nodes(self) -> list[NodeReading]:
         """The counts of all nodes at this moment."""
-        return [self._read_node(name) for name in self.plan.nodes]
+        return [
+            NodeReading(
+                name,
+                node.is_sink,
+                self.tally(name),
+                *self._told_by(name),
+                is_alive=self._health.is_alive(name),
+                rate_is_ok=self._health.rate_is_ok(name),
+            )
+            for name, node in self.plan.nodes.items()
+        ]
 
-    def _read_node(self, name: str) -> NodeReading:
-        planned = self.plan.nodes[name]
+    def _told_by(self, name: str) -> tuple[Mapping[str, Mapping[str, str]], str]:
+        """The facts of a node, and what it has to say of itself."""
         if (step := self.steps.get(name)) is not None:
-            words = step.node.status() if step.node is not None else ""
-            return NodeReading(name, planned.is_sink, step.tally, step.facts, words)
-        process = self.processes.by_name[planned.worker.site]
-        facts, words = process.facts.get(name, {}), process.said.get(name, "")
-        return NodeReading(name, planned.is_sink, process.books.nodes[name], facts, words)
+            return step.facts, step.node.status() if step.node is not None else ""
+        process = self.processes.by_name[self.plan.nodes[name].worker.site]
+        return process.facts.get(name, {}), process.said.get(name, "")
 
     def read_edges(self) -> list[EdgeReading]:
         """The counts of all edges at this moment, and of what sources lost or did not let in."""

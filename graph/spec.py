@@ -44,6 +44,9 @@ class NodeSpec:
     on_stall: OnStall = "warn"
     stall_after_s: float | None = 5.0
     """A step longer than this is reported with its stack; null switches the report off."""
+    min_rate_hz: float | None = None
+    """Steps a second below which the node counts as too slow, in metrics and status; null: it may be as slow as it is.
+    """
     in_flight: int | None = None
     """Of a source: how many captures may be between it and the sinks; null: as many as the mailboxes hold."""
     align_ms: float = 50.0
@@ -58,8 +61,8 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "on_stall": get_args(OnStall),
 }
 _COUNTS = ("capacity", "every", "in_flight")
-_AMOUNTS = ("max_age_ms", "backoff_s", "stall_after_s", "align_ms", "max_restarts")
-_MAY_BE_NULL = frozenset({"capacity", "max_age_ms", "stall_after_s", "in_flight"})
+_AMOUNTS = ("max_age_ms", "backoff_s", "stall_after_s", "align_ms", "max_restarts", "min_rate_hz")
+_MAY_BE_NULL = frozenset({"capacity", "max_age_ms", "stall_after_s", "in_flight", "min_rate_hz"})
 
 
 def parse_nodes(nodes: Any) -> tuple[dict[str, NodeSpec], list[str]]:

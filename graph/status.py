@@ -89,6 +89,10 @@ class Status:
                 told.append(f"{node.name} FELL BACK to {model['device']}")
             elif model.get("refused"):
                 told.append(f"{node.name} on {model['backend']}, choice {int(model['step']) + 1} ({model['refused']})")
+            if not node.is_alive:
+                told.append(f"{node.name} IS DOWN")
+            elif not node.rate_is_ok:
+                told.append(f"{node.name} IS SLOW")
             if node.words:
                 told.append(f"{node.name}: {node.words}")
         return told

@@ -16,7 +16,7 @@ from graph.packet import Ticket
 from graph.plan import PlannedNode
 from graph.spec import Policy
 from graph.supervise import Restarts, stack_of
-from graph.tally import BUSY_SINCE, ERRORS, OVER, RESTARTS, Tally
+from graph.tally import BUSY_SINCE, ERRORS, OVER, RESTARTS, UP, Tally
 
 log = logging.getLogger(__name__)
 
@@ -101,9 +101,11 @@ class Step:
             log.debug("traceback of nodes.%s:", self.spec.name, exc_info=e)
             raise NodeError(self.spec.name, "setup", _cause(e)) from e
         self._process = node.process
+        self.cells[UP] = 1
 
     def close(self) -> None:
         """Release what the node holds; what goes wrong then is logged, never raised."""
+        self.cells[UP] = 0
         node, self.node = self.node, None
         if node is not None:
             try:

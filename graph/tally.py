@@ -86,8 +86,8 @@ class Histogram:
         return [(bound, float(total := total + n)) for bound, n in zip(bounds, self.counts, strict=True)]
 
 
-BUSY_SINCE, BUSY_SEQ, WAITING, ERRORS, RESTARTS, STALLS, GAPS, AT_DOOR, ENTERED, OVER, SEEN = range(11)
-_COUNTS = 11
+BUSY_SINCE, BUSY_SEQ, WAITING, ERRORS, RESTARTS, STALLS, GAPS, AT_DOOR, ENTERED, OVER, SEEN, UP = range(12)
+_COUNTS = 12
 
 
 class Tally:
@@ -256,3 +256,7 @@ class NodeReading:
     facts: Mapping[str, Mapping[str, str]]
     words: str = ""
     """What the node has to say of itself."""
+    is_alive: bool = True
+    """Whether it is set up, not waiting for a restart, and not stuck."""
+    rate_is_ok: bool = True
+    """Whether it makes as many steps a second as `min_rate_hz` asks for."""

@@ -171,7 +171,7 @@ class Link:
 
 
 class Outlet:
-    """One output of a node, for all edges that leave the process: a message is encoded once, and copied at most once."""
+    """One output of a node, for all edges that leave the process: a message is encoded and copied once for all."""
 
     def __init__(self, ring: RingWriter, links: Sequence[Link]) -> None:
         self.ring, self.links = ring, links

@@ -59,7 +59,7 @@ def open_address(url: str) -> cv2.VideoCapture:
 
 
 def rgb(capture: cv2.VideoCapture, lend: Lend = np.empty) -> npt.NDArray[np.uint8] | None:
-    """The frame that was grabbed last, (h, w, 3) RGB, in an array that `lend` gives; None where it cannot be decoded."""
+    """The frame grabbed last, (h, w, 3) RGB, in an array that `lend` gives; None where it cannot be decoded."""
     with quiet():
         ok, bgr = capture.retrieve()
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=lend(bgr.shape, np.uint8)), np.uint8) if ok else None

@@ -80,7 +80,7 @@ def test_a_node_that_hangs_is_reported_with_its_stack_and_the_run_ends_in_time(p
     started = time.monotonic()
     with caplog.at_level(logging.WARNING):
         result, runtime = run(placement, **graph(tmp_path / "out", middle))
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < (3 if placement in HERE else 12)  # processes take their time to start
     assert str(result.error).startswith("nodes.mid: process failed at src#5: it has not returned for 0.")
     if placement in HERE:
         assert "mid" in result.stuck
