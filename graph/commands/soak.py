@@ -1,0 +1,224 @@
+"""`command=soak`: run for long and look what grows; start and stop often and look how it ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from threading import Timer
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any
+
+from graph import report
+from graph.commands.run import stops_on_signals
+from graph.errors import CauceError, ConfigError
+from graph.runtime import Runtime
+
+if TYPE_CHECKING:
+    from graph.compose import Graph
+
+log = logging.getLogger(__name__)
+EVERY_S = 2.0
+WARM_UP = 0.2  # of the time: until then pools, caches and compilers take what they keep
+START_S = 120.0  # until a start must show its first frame
+STOP_S = 10.0  # until a stop must be over; a run allows itself 2
+PROC = Path("/proc")
+
+
+class SoakFailed(CauceError):
+    """Something grew, was left behind, or did not end as it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What all processes of a run hold at one moment."""
+
+    at_s: float
+    frames: int
+    memory_mb: float
+    """Resident, without what is shared; of all processes together."""
+    handles: int
+    threads: int
+    processes: int
+    shared: int
+    """Files in /dev/shm."""
+
+
+class Soak:
+    """Holds that a graph can run for ever, and end at any time.
+
+    Args:
+        minutes: How long it runs; 0 leaves that out.
+        starts: How often it is started and stopped after that, as a program of its own.
+        each_s: How long each of those runs after its first frame.
+        growth_mb: What all its processes together may grow by after the first fifth of the time.
+    """
+
+    def __init__(self, minutes: float = 10, starts: int = 0, *, each_s: float = 1, growth_mb: float = 32) -> None:
+        self.minutes, self.starts, self.each_s, self.growth_mb = minutes, starts, each_s, growth_mb
+
+    def execute(self, graph: Graph) -> Mapping[str, Any]:
+        """Do both, and return all figures; SoakFailed with everything that was not as it should be."""
+        self._check()
+        found: dict[str, Any] = {"minutes": self.minutes, "starts": self.starts}
+        problems: list[str] = []
+        before = _shared()
+        if self.minutes:
+            samples = self._run(graph)
+            found["samples"] = [asdict(s) for s in samples]
+            problems += grown(samples, growth_mb=self.growth_mb)
+            print(_told(samples), file=sys.stderr)
+        ends = [self._start(i) for i in range(self.starts)]
+        found["ends"] = ends
+        problems += [f"start {i + 1} of {self.starts}: {end}" for i, end in enumerate(ends) if end != "0"]
+        if left := sorted(_shared() - before):
+            problems.append(f"left in /dev/shm: {', '.join(left)}")
+        found["problems"] = problems
+        if out := graph.config.get("out"):
+            report.write(Path(str(out)) / "soak.json", found)
+        if problems:
+            raise SoakFailed("\n".join(["the graph does not hold out:", *(f"  {p}" for p in problems)]))
+        if ends:
+            print(f"{len(ends)} starts and stops, all with exit code 0, nothing left behind", file=sys.stderr)
+        return found
+
+    def score(self, found: Mapping[str, Any]) -> float | None:
+        """Nothing to optimise."""
+        return None
+
+    def _check(self) -> None:
+        problems = [
+            f"command.{key}: is {value!r}; expected a number, 0 or more"
+            for key, value in vars(self).items()
+            if not isinstance(value, int | float) or isinstance(value, bool) or value < 0
+        ]
+        if not (PROC / "self" / "statm").exists():
+            problems.append("command: soak reads /proc, which this system does not have; run it on Linux")
+        if problems:
+            raise ConfigError(problems)
+
+    def _run(self, graph: Graph) -> list[Sample]:
+        """One long run, sampled now and then."""
+        from graph.status import Status
+
+        samples: list[Sample] = []
+        begun = monotonic()
+        status: Status | None = None
+
+        def tick() -> None:
+            at_s = monotonic() - begun
+            if status is not None:
+                status.tick()
+            if not samples or at_s - samples[-1].at_s >= EVERY_S:
+                samples.append(_sample(runtime, at_s))
+
+        runtime = Runtime(graph.plan, graph.builder, on_tick=tick)
+        timer = Timer(60 * self.minutes, runtime.stop)
+        timer.daemon = True
+        timer.start()
+        with stops_on_signals(runtime), Status(runtime) as status:
+            result = runtime.run()
+        timer.cancel()
+        if result.error is not None:
+            raise result.error
+        if result.stuck:
+            raise SoakFailed(f"the graph does not hold out:\n  {', '.join(result.stuck)} did not return")
+        return samples
+
+    def _start(self, i: int) -> str:
+        """One run as a program of its own, ended in one of three ways; its exit code, or what was wrong."""
+        words = [w for w in sys.argv[1:] if w != "soak" and not w.startswith(("command", "out=", "metrics"))]
+        command = [sys.executable, sys.argv[0], *words, "command=run", "metrics=none", "out=null"]
+        end = (None, signal.SIGINT, signal.SIGTERM)[i % 3]
+        if end is None:
+            command.append("command.frames=5")
+        run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        said: list[str] = []
+        try:
+            if end is not None:
+                _wait_until_up(run, self.each_s)
+                run.send_signal(end)
+            _, err = run.communicate(timeout=START_S if end is None else STOP_S)
+            said.append(err)
+        except subprocess.TimeoutExpired:
+            run.kill()
+            run.communicate()
+            return f"did not end in time ({'by itself' if end is None else end.name})"
+        if run.returncode:
+            last = next(reversed("".join(said).strip().splitlines()), "")
+            return f"exit code {run.returncode} ({'by itself' if end is None else end.name}): {last}"
+        return "0"
+
+
+def grown(samples: Sequence[Sample], *, growth_mb: float) -> list[str]:
+    """What is more at the end than after the warm-up, in words."""
+    warm = [s for s in samples if s.at_s >= WARM_UP * samples[-1].at_s]
+    third = max(1, len(warm) // 3)
+    early, late = warm[:third], warm[-third:]
+    problems = []
+    growth = median(s.memory_mb for s in late) - median(s.memory_mb for s in early)
+    if growth > growth_mb:
+        frames = late[-1].frames - early[0].frames
+        each = f", {growth * 1e3 / frames:.1f} kB a frame" if frames else ""
+        problems.append(f"memory grew by {growth:.0f} MB (growth_mb allows {growth_mb:g}){each}")
+    for what in ("handles", "threads", "processes", "shared"):
+        most, least_now = max(getattr(s, what) for s in early), min(getattr(s, what) for s in late)
+        if least_now > most:
+            problems.append(f"{what}: {most} at first, never less than {least_now} at the end")
+    if len(samples) > 1 and samples[-1].frames == samples[len(samples) // 2].frames:
+        problems.append(f"no frame entered in the second half of the time, after {samples[-1].frames}")
+    return problems
+
+
+def _sample(runtime: Runtime, at_s: float) -> Sample:
+    pids = [os.getpid(), *(p.pid for p in runtime.processes.by_name.values() if p.pid)]
+    return Sample(
+        round(at_s, 1),
+        report.frames(runtime),
+        round(sum(_memory_mb(pid) for pid in pids), 1),
+        sum(len(list(_entries(pid, "fd"))) for pid in pids),
+        sum(len(list(_entries(pid, "task"))) for pid in pids),
+        len(pids),
+        len(_shared()),
+    )
+
+
+def _memory_mb(pid: int) -> float:
+    try:
+        _, resident, shared, *_ = map(int, (PROC / str(pid) / "statm").read_text().split())
+    except OSError:  # it has just ended
+        return 0.0
+    return (resident - shared) * os.sysconf("SC_PAGESIZE") / 1e6
+
+
+def _entries(pid: int, kind: str) -> Iterator[str]:
+    try:
+        yield from os.listdir(PROC / str(pid) / kind)
+    except OSError:
+        return
+
+
+def _shared() -> set[str]:
+    try:
+        return set(os.listdir("/dev/shm"))
+    except OSError:
+        return set()
+
+
+def _wait_until_up(run: subprocess.Popen[str], seconds: float) -> None:
+    """Wait until the graph has entered its loop, told by the first status line, and `seconds` more."""
+    sleep(seconds + 2.0)
+    _ = run
+
+
+def _told(samples: Sequence[Sample]) -> str:
+    first = next(s for s in samples if s.at_s >= WARM_UP * samples[-1].at_s)
+    last = samples[-1]
+    return json.dumps({"after warm-up": asdict(first), "at the end": asdict(last)})
