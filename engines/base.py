@@ -208,8 +208,11 @@ class ImageUpload(Protocol):
         """Acquire the device; EngineError where it cannot be used."""
         ...
 
-    def upload(self, pixels: Array) -> DeviceImage:
-        """Begin the copy of (h, w, 3) or (h, w) uint8 and return at once; `pixels` may be written again."""
+    def upload(self, pixels: Array) -> DeviceImage | None:
+        """Begin the copy of (h, w, 3) or (h, w) uint8 and return at once; `pixels` may be written again.
+
+        None while images that are still held take all the memory that there is for them.
+        """
         ...
 
     def close(self) -> None:

@@ -106,6 +106,7 @@ class OnnxModel(LoadedModel):
 
     def run_placed(self, *shapes: tuple[int, ...]) -> tuple[Array, ...]:
         """See `engines.base.FedOnDevice`. Raises EngineError when the run fails."""
+        self.places(*shapes)
         binding = self._session.io_binding()
         for name, value in zip(self._input_names, self._placed[shapes], strict=True):
             binding.bind_ortvalue_input(name, value)

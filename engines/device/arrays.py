@@ -165,8 +165,8 @@ class Pool:
         """How many blocks there are."""
         return len(self._all)
 
-    def take(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> StreamArray:
-        """An array whose values are not written yet; EngineError where all `most` blocks are held."""
+    def take(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> StreamArray | None:
+        """An array whose values are not written yet; None where all `most` blocks are held."""
         nbytes = prod(shape) * np.dtype(dtype).itemsize
         if nbytes > self.size:
             raise EngineError(f"an array of {nbytes} bytes is asked for; this pool gives {self.size}")
@@ -174,10 +174,7 @@ class Pool:
             block = self._free.popleft()
         except IndexError:
             if len(self._all) >= self.most:
-                raise EngineError(
-                    f"all {self.most} buffers of {self.size / 1e6:.1f} MB on cuda:{self.device.number} are held; "
-                    "set in_flight of the source, or raise `most`"
-                ) from None
+                return None
             block = self._make()
         return StreamArray(block, self._free, shape, dtype)
 

@@ -121,7 +121,7 @@ class Uploader:
             stack.callback(self._close_routes, device)
             self._device, self._stack = device, stack.pop_all()
 
-    def upload(self, pixels: Array) -> StreamImage:
+    def upload(self, pixels: Array) -> StreamImage | None:
         """See `engines.base.ImageUpload.upload`."""
         device = self._device
         assert device is not None, "upload before open"
@@ -130,6 +130,8 @@ class Uploader:
         if route is None:
             route = self._routes[pixels.nbytes] = _Route(device, pixels.nbytes, self.most)
         array = route.pool.take(pixels.shape, np.uint8)
+        if array is None:
+            return None
         slot = route.next_slot()
         if slot.is_used and not device.is_done(slot.copied):
             self.waits += 1

@@ -112,11 +112,12 @@ class CudaModel(TorchModel):
         self._device = torch.device(self.placement.device)
         worker = current_stream(self._device.index)
         self._is_own_stream = worker is None
-        self._stream = (
-            torch_cuda.STREAMS.take(self._device, self._priority)
-            if worker is None
-            else torch.cuda.ExternalStream(worker.handle, self._device)
-        )
+        if worker is None:
+            self._stream = torch_cuda.STREAMS.take(self._device, self._priority)
+        else:
+            self._stream = torch.cuda.ExternalStream(worker.handle, self._device)
+            # For all that this thread does by PyTorch: by way of the default stream, workers would wait for each other.
+            torch.cuda.set_stream(self._stream)
         self._placed: dict[Shapes, list[torch.Tensor]] = {}
         self._pinned: dict[tuple[Shapes, str], list[torch.Tensor]] = {}
         self._graphs: dict[Shapes, tuple[Any, list[torch.Tensor], tuple[torch.Tensor, ...]]] = {}

@@ -78,8 +78,7 @@ def test_a_held_array_keeps_its_memory_and_one_that_nobody_holds_gives_it_to_the
     third = pool.take((SIZE,), np.uint8)
     assert pool.made == 3
     assert third._block not in {array._block for array in held}
-    with pytest.raises(EngineError, match=r"^all 3 buffers of 0\.0 MB on cuda:0 are held; set in_flight"):
-        pool.take((SIZE,), np.uint8)
+    assert pool.take((SIZE,), np.uint8) is None
     held.pop(0)
     gc.collect()
     assert pool.take((SIZE,), np.uint8)._block is first
@@ -146,17 +145,17 @@ def test_numpy_reads_an_array_of_the_stand_in_where_it_lies(device, driver):
 def test_a_view_of_another_library_keeps_the_memory_from_being_used_again(device, driver):
     pool = Pool(device, SIZE, count=1, most=1)
     view = np.from_dlpack(pool.take((SIZE,), np.uint8))
-    with pytest.raises(EngineError, match="are held"):
-        pool.take((SIZE,), np.uint8)
+    assert pool.take((SIZE,), np.uint8) is None
     del view
-    pool.take((SIZE,), np.uint8)
+    assert pool.take((SIZE,), np.uint8) is not None
 
 
 def test_a_capsule_that_nobody_reads_lets_go_of_the_array(device):
     pool = Pool(device, SIZE, count=1, most=1)
     capsule = pool.take((SIZE,), np.uint8).__dlpack__()
+    assert pool.take((SIZE,), np.uint8) is None
     del capsule
-    pool.take((SIZE,), np.uint8)
+    assert pool.take((SIZE,), np.uint8) is not None
 
 
 def test_who_takes_a_capsule_for_a_stream_reads_in_its_order_and_is_waited_for(device, driver):
@@ -165,9 +164,8 @@ def test_who_takes_a_capsule_for_a_stream_reads_in_its_order_and_is_waited_for(d
     array = pool.take((SIZE,), np.uint8)
     fill(device, driver, array, writer, 3)
     capsule = array.__dlpack__(stream=reader)
-    driver.enqueue(lambda: seen.append(int(driver.memory[array_address][0])), reader) if (
-        array_address := array._block.address
-    ) else None
+    address = array._block.address
+    driver.enqueue(lambda: seen.append(int(driver.memory[address][0])), reader)
     del array, capsule
     fill(device, driver, pool.take((SIZE,), np.uint8), writer, 4)
     driver.queues.finish_stream(writer)

@@ -197,6 +197,19 @@ def test_a_graph_on_cuda_workers_gives_what_it_gives_inline(files, schedule):
     assert driver.held == 0
 
 
+def test_a_frame_without_room_goes_on_from_the_host_and_it_is_told_once(caplog):
+    driver = StandInDriver()
+    node = Upload(StandInUpload(driver, most=2))
+    node.setup()
+    held = [node.process(picture(seed)) for seed in range(4)]
+    assert [type(frame) for frame in held] == [DeviceFrame, DeviceFrame, Frame, Frame]
+    assert node.facts() == {"figures": {"frames without room": "2"}}
+    assert len(caplog.records) == 1
+    del held[:]
+    assert isinstance(node.process(picture(9)), DeviceFrame)
+    node.close()
+
+
 def test_without_an_uploader_frames_go_on_as_they_are():
     node, frame = Upload(), picture(0)
     node.setup()
