@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
 SMALL = ["--device", "cpu", "--small"]
-NO_GPU = {"launches", "transfers", "compile"}
+NO_GPU = {"workers", "launches", "transfers", "compile"}
 
 
 def script(tmp_path, *words: str, before: str = "", modes: str = "") -> tuple[subprocess.CompletedProcess, dict]:
