@@ -1,5 +1,6 @@
 """What a worker works in: entered in its thread before its nodes, left after them."""
 
+import sys
 from threading import current_thread
 
 import pytest
@@ -68,6 +69,17 @@ def test_a_worker_that_cannot_start_is_named_with_why_and_what_to_do(tmp_path):
         "placement.a: the worker cannot start: OSError: the door is locked; or take placement=threads"
     )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="process workers need Linux")
+def test_a_thread_of_another_process_says_the_same(tmp_path):
+    workers = placement(fails="enter")
+    workers["far"] = {"kind": "process"}
+    workers["a"]["process"] = "far"
+    result = Runtime(make_plan(nodes(tmp_path / "out"), workers, BUILDER), BUILDER).run()
+    assert str(result.error) == (
+        "placement.a: the worker cannot start: OSError: the door is locked; or take placement=threads"
+    )
 
 
 def test_what_goes_wrong_on_leaving_is_logged_and_the_run_ends_as_it_did(tmp_path, caplog):
