@@ -11,7 +11,9 @@ from engines.base import EngineError
 from engines.device.arrays import Pool
 from engines.device.streams import CudaContext, current_stream
 from tests.engines.devices import Context, Upload, opened
+from tests.engines.models import conv, spec
 from tests.engines.standin_cuda import StandInDriver
+from tests.engines.trt_on_standin import TrtOnStandIn
 
 SIZE = 64
 
@@ -199,6 +201,33 @@ def test_what_a_worker_works_in_is_checked_without_a_gpu():
         "device: is 'cuda'; expected cuda:0, cuda:1, ...",
         "priority: is 'urgent'; expected high, normal, low",
     ]
+
+
+def test_onnx_runtime_is_told_the_stream_of_its_worker_and_none_elsewhere(driver):
+    from engines.onnx import Onnx
+
+    assert all("user_compute_stream" not in options for _, options in Onnx("cuda:0")._providers())
+    with Context(driver) as stream:
+        for provider in ("cuda", "tensorrt"):
+            *on_gpu, (_, on_cpu) = Onnx("cuda:0", provider=provider)._providers()
+            assert {options["user_compute_stream"] for _, options in on_gpu} == {str(stream.handle)}
+            assert on_cpu == {}
+        assert all("user_compute_stream" not in options for _, options in Onnx("cuda:1")._providers())
+
+
+def test_a_model_of_tensorrt_runs_on_the_stream_of_its_worker_and_leaves_it_open(driver, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with Context(driver, "high") as stream:
+        model = TrtOnStandIn(driver=driver, priority=0).load(spec(conv(tmp_path / "m.onnx", batch=1)))
+        assert driver.streams == {stream.handle}
+        (place,) = model.places((1, 3, 8, 8))
+        assert place.stream == stream.handle
+        driver.enqueue(lambda: driver.memory[place.address].view("f4").__setitem__(slice(192), 2), stream.handle)
+        (y,) = model.run_placed((1, 3, 8, 8))
+        assert (y[0, 0] == 6).all()
+        model.close()
+        assert driver.streams == {stream.handle}
+    assert driver.held == 0
 
 
 def pictures(count, shape=(6, 8, 3)):

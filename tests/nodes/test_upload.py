@@ -9,6 +9,8 @@ import pytest
 from onnx import helper
 
 from engines.base import OutOfMemoryError
+from engines.ladder import Ladder
+from engines.onnx import Onnx
 from graph import Captured, EndOfStream, Node, Stamp
 from graph.build import Builder
 from graph.plan import make_plan
@@ -253,6 +255,43 @@ def test_a_model_without_memory_for_the_device_gets_the_frame_from_the_host(file
     same(depth.process(upload.process(frame)), expected(frame)[1])
     depth.close()
     upload.close()
+
+
+class Full:
+    """A model on a GPU whose memory is full, from the first frame on."""
+
+    def __init__(self, model) -> None:
+        self.inputs, self.outputs, self.metadata = model.inputs, model.outputs, model.metadata
+        self.placement = model.placement
+        self.places = model.places
+        self.close = model.close
+
+    def __call__(self, *inputs):
+        raise OutOfMemoryError("far: no memory")
+
+    run_placed = __call__
+
+
+class FullEngine(NamedTrt):
+    def load(self, spec):
+        return Full(super().load(spec))
+
+
+def test_a_ladder_goes_down_a_step_where_the_gpu_is_full_and_later_frames_come_from_the_host(files, expected):
+    driver = StandInDriver()
+    GPUS["full"] = driver
+    ladder = Ladder(["gpu", "cpu"], {"gpu": FullEngine("full"), "cpu": Onnx()})
+    upload = Upload(StandInUpload(driver))
+    depth = Depth(ladder, "far", weights=str(files[1]), size_wh=[SIDE, SIDE], kind="relative")
+    upload.setup()
+    depth.setup()
+    for seed in range(3):
+        frame = picture(seed)
+        same(depth.process(upload.process(frame)), expected(frame)[1])
+    assert depth.facts()["model"]["step"] == "1"
+    depth.close()
+    upload.close()
+    assert driver.held == 0
 
 
 def test_on_its_way_to_another_process_a_frame_is_one_of_the_host(files):
