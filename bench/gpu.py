@@ -27,6 +27,7 @@ from bench.on_gpu import (
     speed,
     together,
     transfers,
+    workers,
 )
 from bench.on_gpu.run import Run
 
@@ -37,6 +38,7 @@ SECTIONS: dict[str, tuple[Callable[[Run], None], float, bool]] = {
     "speed": (speed.section, 85, False),
     "full_graph": (full_graph.section, 50, False),
     "together": (together.section, 30, False),
+    "workers": (workers.section, 30, True),
     "launches": (launches.section, 15, True),
     "transfers": (transfers.section, 15, True),
     "processes": (processes.section, 35, False),

@@ -162,6 +162,76 @@ class DeviceArray(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Memory of a device that a model reads one of its inputs from, in the order of a stream."""
+
+    device: str
+    address: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    stream: int
+    """The driver's handle of the stream that the model runs on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How an image (h, w, 3) RGB or (h, w) gray, uint8, becomes the input (1, 3, h, w) of a model.
+
+    It is resized to `picture_wh` (bilinear) and lies there at `at_xy`; around it is gray of the value `fill`. A value v
+    becomes v * scale + offset, per channel of the input, which are red, green, blue, or blue first.
+    """
+
+    picture_wh: tuple[int, int]
+    at_xy: tuple[int, int]
+    is_bgr: bool
+    scale: tuple[float, float, float]
+    offset: tuple[float, float, float]
+    fill: int
+
+
+class DeviceImage(DeviceArray, Protocol):
+    """An image (h, w, 3) or (h, w) uint8 that lies on a device, and knows when it is whole there."""
+
+    device: str
+    """Such as "cuda:0"."""
+
+    def write(self, place: Place, fit: Fit) -> None:
+        """Put it into the input of a model, in the order of the model's stream. The host does not wait."""
+        ...
+
+
+class ImageUpload(Protocol):
+    """Takes images to a device. Used by one thread."""
+
+    def open(self) -> None:
+        """Acquire the device; EngineError where it cannot be used."""
+        ...
+
+    def upload(self, pixels: Array) -> DeviceImage | None:
+        """Begin the copy of (h, w, 3) or (h, w) uint8 and return at once; `pixels` may be written again.
+
+        None while images that are still held take all the memory that there is for them.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release everything; images that are still held cannot be used any more."""
+        ...
+
+
+class FedOnDevice(Model, Protocol):
+    """A model whose inputs may be put where it reads them from, on its device."""
+
+    def places(self, *shapes: tuple[int, ...]) -> tuple[Place, ...] | None:
+        """Where inputs of these shapes go, written anew for each run; None where this model cannot say."""
+        ...
+
+    def run_placed(self, *shapes: tuple[int, ...]) -> tuple[Array, ...]:
+        """Run once on what lies in the places for these shapes; outputs on the host, as of any call."""
+        ...
+
+
 class StaysOnDevice(Model, Protocol):
     """A model that also takes and gives arrays which lie in the memory of its device, without a copy to the host."""
 

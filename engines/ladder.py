@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from engines.base import Array, Engine, EngineError, Model, ModelSpec, OutOfMemoryError, Placement, Tensor
+from engines.base import Array, Engine, EngineError, Model, ModelSpec, OutOfMemoryError, Place, Placement, Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +97,16 @@ class LadderModel:
                 self._model.close()
                 model, at, _ = self._ladder._climb(self._spec, self._at + 1, self._refusals)
                 self._take(model, at)
+
+    def places(self, *shapes: tuple[int, ...]) -> tuple[Place, ...] | None:
+        """See `engines.base.FedOnDevice`; None where the step under way takes arrays of the host only."""
+        places: Callable[..., tuple[Place, ...] | None] | None = getattr(self._model, "places", None)
+        return places(*shapes) if places else None
+
+    def run_placed(self, *shapes: tuple[int, ...]) -> tuple[Array, ...]:
+        """See `engines.base.FedOnDevice`. Out of memory is an error here; a call with arrays goes a step down."""
+        run: Callable[..., tuple[Array, ...]] = getattr(self._model, "run_placed")  # noqa: B009 - not of every model
+        return run(*shapes)
 
     def close(self) -> None:
         """Release the model and its memory."""

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from engines import nvidia
 from engines.base import EngineError, ModelSpec, Placement, Precision
+from engines.device.streams import WorkerStream, current_stream
 from engines.files import cache_folder
 from engines.loading import Loader, refuse, word_problems
 from engines.onnx_model import OnnxModel, plain
@@ -72,7 +73,11 @@ class Onnx(Loader):
         source = onnx_source(spec, self.precision, scheme=self.scheme)
         session = self._session(source.path)
         at = self._place(session, source.precision, source.path, source.story)
-        return OnnxModel(spec.name, session, placement=at, metadata=source.metadata)
+        return OnnxModel(spec.name, session, placement=at, metadata=source.metadata, stream=self._worker())
+
+    def _worker(self) -> WorkerStream | None:
+        """The stream of the worker, which the session runs on then, instead of one of its own."""
+        return None if self.device == "cpu" else current_stream(int(self.device.partition(":")[2]))
 
     def _fallback_remedy(self) -> str:
         return f"{nvidia.INSTALL}; or "
@@ -93,7 +98,9 @@ class Onnx(Loader):
             return [(CPU, {})]
         number = self.device.partition(":")[2]
         # TF32 rounds the factors of fp32 products to ten bits: what is called fp32 is computed in fp32.
-        cuda = {"device_id": number, "use_tf32": "0"}
+        worker = self._worker()
+        stream = {"user_compute_stream": str(worker.handle)} if worker else {}
+        cuda = {"device_id": number, "use_tf32": "0"} | stream
         limit = {"gpu_mem_limit": str(self.memory_limit_mb << 20)} if self.memory_limit_mb else {}
         # What TensorRT has no kernel for, CUDA runs, and what that has none for, the CPU.
         below = [(CUDA, cuda | limit), (CPU, {})]
@@ -103,7 +110,7 @@ class Onnx(Loader):
         options = {"device_id": number, "trt_engine_cache_enable": "1", "trt_engine_cache_path": kept,
                    "trt_timing_cache_enable": "1", "trt_timing_cache_path": kept}  # fmt: skip
         workspace = {"trt_max_workspace_size": str(self.memory_limit_mb << 20)} if self.memory_limit_mb else {}
-        return [(TENSORRT, options | workspace), *below]
+        return [(TENSORRT, options | workspace | stream), *below]
 
     def _options(self, ort: Any) -> Any:
         options = ort.SessionOptions()

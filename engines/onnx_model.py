@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from engines import nvidia
-from engines.base import Array, DeviceArray, EngineError, Placement, Tensor
+from engines.base import Array, DeviceArray, EngineError, Place, Placement, Tensor
+from engines.device.streams import WorkerStream
 from engines.model import LoadedModel
 
 NOISE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |/onnxruntime_src/\S+:\d+ (\S+ .*?\) )?")
@@ -49,11 +50,20 @@ def plain(error: Exception) -> str:
 class OnnxModel(LoadedModel):
     """A model in an ONNX Runtime session. Not for calls from several threads at once."""
 
-    def __init__(self, name: str, session: Any, *, placement: Placement, metadata: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        session: Any,
+        *,
+        placement: Placement,
+        metadata: Mapping[str, str],
+        stream: WorkerStream | None = None,
+    ) -> None:
         super().__init__(name, placement, tensors(session.get_inputs()), tensors(session.get_outputs()), metadata)
         self._input_names = [tensor.name for tensor in self.inputs]
         self._output_names = [tensor.name for tensor in self.outputs]
-        self._session = session
+        self._session, self._stream = session, stream
+        self._placed: dict[tuple[tuple[int, ...], ...], list[Any]] = {}
 
     def _run(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         return tuple(self._session.run(self._output_names, dict(zip(self._input_names, inputs, strict=True))))
@@ -77,7 +87,41 @@ class OnnxModel(LoadedModel):
         binding.synchronize_outputs()
         return tuple(binding.get_outputs())
 
+    def places(self, *shapes: tuple[int, ...]) -> tuple[Place, ...] | None:
+        """See `engines.base.FedOnDevice`. None off a worker with a stream: which one the session runs on is unknown."""
+        if self._stream is None or self.placement.device == "cpu":
+            return None
+        if shapes not in self._placed:
+            from onnxruntime import OrtValue
+
+            kind, _, number = self.placement.device.partition(":")
+            self._placed[shapes] = [
+                OrtValue.ortvalue_from_shape_and_type(shape, tensor.dtype, kind, int(number))
+                for shape, tensor in zip(shapes, self.inputs, strict=True)
+            ]
+        return tuple(
+            Place(self.placement.device, value.data_ptr(), shape, tensor.dtype, self._stream.handle)
+            for value, shape, tensor in zip(self._placed[shapes], shapes, self.inputs, strict=True)
+        )
+
+    def run_placed(self, *shapes: tuple[int, ...]) -> tuple[Array, ...]:
+        """See `engines.base.FedOnDevice`. Raises EngineError when the run fails."""
+        self.places(*shapes)
+        binding = self._session.io_binding()
+        for name, value in zip(self._input_names, self._placed[shapes], strict=True):
+            binding.bind_ortvalue_input(name, value)
+        for name in self._output_names:
+            binding.bind_output(name, "cpu")
+        # No wait before the run: its inputs were put on the very stream that it runs on.
+        try:
+            self._session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+        except Exception as e:
+            raise EngineError(f"{self.name}: the run failed on {self.placement.device}: {plain(e)}") from e
+        return tuple(value.numpy() for value in binding.get_outputs())
+
     def _release(self) -> None:
+        self._placed.clear()
         self._session = None
 
     def _plain(self, error: Exception) -> str:

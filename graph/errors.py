@@ -6,6 +6,7 @@
     │   ├── WrongMessage  a node returned, or was given, something else than its ports and contracts say
     │   ├── Stalled       a node did not return in time and its policy is to stop
     │   └── WorkerDied    the process of a node ended, and its policy is to stop
+    ├── WorkerError       a worker cannot start: what it works in is not there
     └── ServerError       the metrics cannot be served where they were asked for
 
 Each of them ends the program with exit code 1 and its text as the last line.
@@ -63,6 +64,18 @@ class WorkerDied(NodeError):
 
 def _restored(kind: type[NodeError], node: str, doing: str, cause: str, stamp: Stamp | None) -> NodeError:
     return kind(node, doing, cause, stamp=stamp)
+
+
+class WorkerError(CauceError):
+    """A worker cannot start: which one, and why."""
+
+    def __init__(self, worker: str, cause: str) -> None:
+        self.worker, self.cause = worker, cause
+        super().__init__(f"placement.{worker}: the worker cannot start: {cause}; or take placement=threads")
+
+    def __reduce__(self) -> Any:
+        """It may come from another process."""
+        return type(self), (self.worker, self.cause)
 
 
 class ServerError(CauceError):

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
+from graph.build import Builder
 from graph.errors import nearest
 
-Kind = Literal["inline", "thread", "process"]
+Kind = Literal["inline", "thread", "process", "cuda"]
 SETTINGS: Mapping[Kind, tuple[str, ...]] = {
     "inline": (),
-    "thread": ("process",),
+    "thread": ("process", "context"),
     "process": ("memory_mb", "start_s", "shared_mb"),
+    "cuda": ("process", "device", "priority"),
 }
+CONTEXTS: Mapping[Kind, str] = {"cuda": "engines.device.streams.CudaContext"}
+"""What a worker of a kind works in: a target whose objects are entered and left in the worker's thread."""
+OF_CONTEXT = ("device", "priority")
+"""Settings of a worker that are parameters of what it works in, and checked by that."""
 HERE = ""
 """Name of the process that was started by hand, and has all others as its children."""
 
@@ -33,6 +39,8 @@ class WorkerSpec:
     """A process that is not ready by then has failed to start."""
     shared_mb: float | None = None
     """The most shared memory that the outputs of a process may need; a graph that needs more is refused."""
+    context: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Of a thread: the configuration of what it works in; empty where that is nothing."""
 
     @property
     def thread(self) -> str:
@@ -59,7 +67,10 @@ def parse_placement(placement: Any) -> tuple[dict[str, WorkerSpec], list[str]]:
             continue
         wrong = list(_problems(key, cast(Kind, kind), entry))
         problems += wrong
-        given = {} if wrong else {k: v for k, v in entry.items() if k != "kind"}
+        given = {} if wrong else {k: v for k, v in entry.items() if k not in ("kind", *OF_CONTEXT)}
+        if kind in CONTEXTS:
+            of_context = {k: entry[k] for k in OF_CONTEXT if k in entry}
+            given["context"] = {"_target_": CONTEXTS[cast(Kind, kind)], **of_context}
         workers[str(name)] = WorkerSpec(str(name), cast(Kind, kind), **given)
     processes = [n for n, w in workers.items() if w.kind == "process"]
     problems += [
@@ -68,6 +79,14 @@ def parse_placement(placement: Any) -> tuple[dict[str, WorkerSpec], list[str]]:
         if w.process not in (HERE, *processes)
     ]
     return workers, problems
+
+
+def context_problems(workers: Mapping[str, WorkerSpec], builder: Builder) -> Iterator[str]:
+    """Every mistake in what workers work in, by key; whether this machine has it shows when they start."""
+    for name, worker in workers.items():
+        if worker.context:
+            key = f"placement.{name}"
+            yield from builder.problems(key if worker.kind in CONTEXTS else f"{key}.context", worker.context)
 
 
 def _problems(key: str, kind: Kind, entry: Mapping[str, Any]) -> Iterator[str]:
@@ -82,6 +101,11 @@ def _problems(key: str, kind: Kind, entry: Mapping[str, Any]) -> Iterator[str]:
         elif setting == "process":
             if not isinstance(value, str):
                 yield f"{key}.{setting}: is {value!r}; expected the name of a process worker"
+        elif setting == "context":
+            if not isinstance(value, Mapping) or "_target_" not in value:
+                yield f"{key}.{setting}: is {value!r}; expected a mapping with a _target_"
+        elif setting in OF_CONTEXT:
+            continue
         elif value is None and setting == "start_s":
             yield f"{key}.{setting}: is null; expected a number of seconds above 0"
         elif value is not None and (not isinstance(value, int | float) or isinstance(value, bool) or value <= 0):

@@ -11,7 +11,7 @@ from graph import contracts
 from graph.build import Builder
 from graph.errors import ConfigError, nearest
 from graph.node import Contract, Node
-from graph.placement import WorkerSpec, parse_placement
+from graph.placement import WorkerSpec, context_problems, parse_placement
 from graph.ports import Ports, ports_of
 from graph.spec import EdgeSpec, NodeSpec, Policy, parse_nodes, switched_off
 
@@ -117,7 +117,7 @@ class _Planner:
         self.specs, self.problems = parse_nodes(nodes)
         self.off = switched_off(nodes)
         self.workers, placement_problems = parse_placement(placement)
-        self.problems += placement_problems
+        self.problems += [*placement_problems, *context_problems(self.workers, builder)]
         self.builder = builder
         self.classes: dict[str, type[Node]] = {}
         self.ports: dict[str, Ports] = {}

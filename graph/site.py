@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from functools import partial
 from threading import Lock
 from time import monotonic
@@ -23,6 +24,7 @@ from graph.join import JoinInbox
 from graph.mailbox import Mailbox
 from graph.packet import Door
 from graph.partition import Books, Output, Part
+from graph.placement import WorkerSpec
 from graph.plan import PlannedEdge, PlannedNode
 from graph.source import SourceStep
 from graph.step import Step, Way, Wiring
@@ -36,6 +38,8 @@ from graph.worker import Worker
 log = logging.getLogger(__name__)
 
 OnFailure = Callable[[CauceError], None]
+SetUp = tuple[str, Worker, Callable[[], None]]
+"""Name, worker, and what the worker is to call."""
 
 
 class Site:
@@ -69,9 +73,14 @@ class Site:
         for node in self.part.nodes.values():
             thread = node.worker.thread
             if thread not in self._workers:
-                self._workers[thread] = Worker(thread, SocketBell(thread) if thread in listening else Bell())
+                bell = SocketBell(thread) if thread in listening else Bell()
+                self._workers[thread] = Worker(thread, bell, self._context(node.worker))
             worker = self._homes[node.name] = self._workers[thread]
             worker.watches_clock |= _aligns(node)
+
+    def _context(self, spec: WorkerSpec) -> Callable[[], AbstractContextManager[Any]] | None:
+        """What makes that which a worker works in."""
+        return partial(self._builder.instantiate, spec.context) if spec.context else None
 
     def _make_mailboxes(self) -> None:
         for node in self.part.nodes.values():
@@ -154,20 +163,22 @@ class Site:
             worker.start()
 
     def set_up(self) -> Future[None]:
-        """Set up the nodes in their order, each in its worker. Fails with the error of the first that cannot."""
+        """Set up workers, and nodes in their order, each in its worker. Fails with the first error."""
         done: Future[None] = Future()
-        self._set_up_next(list(self.steps), done)
+        todo: list[SetUp] = [(name, worker, worker.enter) for name, worker in self._workers.items()]
+        todo += [(name, self._homes[name], step.setup) for name, step in self.steps.items()]
+        self._set_up_next(todo, done)
         return done
 
-    def _set_up_next(self, names: list[str], done: Future[None]) -> None:
-        if not names:
+    def _set_up_next(self, todo: list[SetUp], done: Future[None]) -> None:
+        if not todo:
             done.set_result(None)
             return
-        name, *rest = names
+        (name, worker, function), *rest = todo
         log.debug("setting up %s", name)
-        self._homes[name].call(self.steps[name].setup).add_done_callback(partial(self._was_set_up, rest, done))
+        worker.call(function).add_done_callback(partial(self._was_set_up, rest, done))
 
-    def _was_set_up(self, rest: list[str], done: Future[None], setup: Future[Any]) -> None:
+    def _was_set_up(self, rest: list[SetUp], done: Future[None], setup: Future[Any]) -> None:
         if (error := setup.exception()) is not None:
             done.set_exception(error)
         else:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
 from graph.bell import Bell
+from graph.errors import WorkerError
 from graph.step import Step
 
 log = logging.getLogger(__name__)
@@ -17,14 +19,18 @@ POLL_S = 0.005  # while a node rests or a join waits for the clock, nobody rings
 
 
 class Worker:
-    """One thread. It carries out calls one after the other; stepping the graph is the longest of them."""
+    """One thread. It carries out calls one after the other; stepping the graph is the longest of them.
 
-    def __init__(self, name: str, bell: Bell) -> None:
+    What it works in is made by `context`, entered when `enter` is called, and left when the thread ends.
+    """
+
+    def __init__(self, name: str, bell: Bell, context: Callable[[], AbstractContextManager[Any]] | None = None) -> None:
         self.name, self.bell = name, bell
         self.steps: list[Step] = []
         self.watches_clock = False
         """Whether a node may become ready by the passing of time alone."""
         self.stopping = False
+        self._context, self._held = context, ExitStack()
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
         self.thread = Thread(target=self._serve, name=f"cauce-{name}", daemon=True)
 
@@ -37,6 +43,16 @@ class Worker:
         future: Future[Any] = Future()
         self._calls.put((function, future))
         return future
+
+    def enter(self) -> None:
+        """Enter what the worker works in, before anything else; WorkerError where it cannot."""
+        if self._context is None:
+            return
+        try:
+            self._held.enter_context(self._context())
+        except Exception as e:
+            cause = str(e) if getattr(e, "is_for_people", False) else f"{type(e).__name__}: {e}"
+            raise WorkerError(self.name, cause) from e
 
     def end(self) -> None:
         """Let the thread end after what it was asked."""
@@ -78,3 +94,7 @@ class Worker:
             except BaseException as e:  # a node that raises SystemExit must not end its worker unheard
                 future.set_exception(e)
             del function, future, call
+        try:
+            self._held.close()
+        except Exception:
+            log.exception("placement.%s: what the worker works in could not be left", self.name)

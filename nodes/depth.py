@@ -98,8 +98,8 @@ class Depth(Node):
         """
         assert self.model is not None, "process before setup"
         require_upright(self.name, image)
-        self.tensor.stretch(image.pixels)
-        values = self._values(self.model(self.tensor.values))
+        output, _ = self.model.see(image, self.tensor, anchor=None)
+        values = self._values(output)
         if image.camera is not None and (unseen := _unseen(image.camera, values.shape)) is not None:
             values[unseen] = np.nan
         return DepthMap(values, self.kind, image.size_wh)

@@ -119,8 +119,8 @@ class Detector(Node):
         """Detections of one upright frame, most confident first, inside the frame."""
         assert self.model is not None, "process before setup"
         require_upright(self.name, image)
-        box = self.tensor.letterbox(image.pixels, anchor=self.pad)
-        found = self.head.decode(self.model(self.tensor.values), self.min_conf)
+        output, box = self.model.see(image, self.tensor, anchor=self.pad)
+        found = self.head.decode(output, self.min_conf)
         if self.classes is not None:
             found = found.take(self.wanted[found.class_id])
         if self.head.needs_nms:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from engines.base import DeviceImage
 from nodes.ops.camera import Camera
 
 Priority = Literal[1, 2, 3]
@@ -78,6 +79,27 @@ class Frame:
             "colour": self.colour,
             "upright": self.upright,
         }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeviceFrame(Frame):
+    """A frame whose pixels lie on a device as well, uploaded once for all models there. On the host it is any frame."""
+
+    image: DeviceImage | None = None
+    """The same pixels; never None."""
+
+    def __post_init__(self) -> None:
+        Frame.__post_init__(self)
+        if self.image is None:
+            raise ValueError("DeviceFrame.image is None; a frame that lies on no device is a Frame")
+
+    def on_host(self) -> Frame:
+        """The frame without what lies on the device."""
+        return Frame(self.pixels, self.upright, self.camera)
+
+    def __reduce__(self) -> tuple[type[Frame], tuple[Any, ...]]:
+        # Memory of a device means nothing to another process; the pixels do.
+        return Frame, (self.pixels, self.upright, self.camera)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

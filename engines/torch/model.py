@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from engines.base import Array, DeviceArray, EngineError, Placement, Tensor
+from engines.base import Array, DeviceArray, EngineError, Place, Placement, Tensor
+from engines.device.streams import current_stream
 from engines.model import LoadedModel
 from engines.torch import cuda as torch_cuda
 
@@ -99,14 +100,25 @@ class TorchModel(LoadedModel):
 
 
 class CudaModel(TorchModel):
-    """A module on a CUDA device: one stream of its own, pinned buffers that are kept, and graphs where asked for."""
+    """A module on a CUDA device: pinned buffers that are kept, and graphs where asked for.
+
+    It runs on the stream of its worker, or on one of its own where the worker has none.
+    """
 
     enqueue_ns: int | None = None
     """How long the last call took to put its work on the stream: what the GPU waits for where it is the longer."""
 
     def _open(self) -> None:
         self._device = torch.device(self.placement.device)
-        self._stream = torch_cuda.STREAMS.take(self._device, self._priority)
+        worker = current_stream(self._device.index)
+        self._is_own_stream = worker is None
+        if worker is None:
+            self._stream = torch_cuda.STREAMS.take(self._device, self._priority)
+        else:
+            self._stream = torch.cuda.ExternalStream(worker.handle, self._device)
+            # For all that this thread does by PyTorch: by way of the default stream, workers would wait for each other.
+            torch.cuda.set_stream(self._stream)
+        self._placed: dict[Shapes, list[torch.Tensor]] = {}
         self._pinned: dict[tuple[Shapes, str], list[torch.Tensor]] = {}
         self._graphs: dict[Shapes, tuple[Any, list[torch.Tensor], tuple[torch.Tensor, ...]]] = {}
 
@@ -118,13 +130,41 @@ class CudaModel(TorchModel):
                 np.copyto(buffer.numpy(), x)
             begun = perf_counter_ns()
             outputs = self._compute(shapes, [x.to(self._device, non_blocking=True) for x in pinned])
-            results = self._kept((shapes, "out"), outputs)
-            for buffer, x in zip(results, outputs, strict=True):
-                buffer.copy_(x, non_blocking=True)
-            self.enqueue_ns = perf_counter_ns() - begun
-            # The only wait: until the outputs have come down.
-            self._stream.synchronize()
-            return tuple(np.array(buffer.numpy()) for buffer in results)
+            return self._fetched(shapes, outputs, begun)
+
+    def _fetched(self, shapes: Shapes, outputs: Sequence[torch.Tensor], begun: int) -> tuple[Array, ...]:
+        """The outputs on the host, of a call whose submission began at `begun`."""
+        results = self._kept((shapes, "out"), outputs)
+        for buffer, x in zip(results, outputs, strict=True):
+            buffer.copy_(x, non_blocking=True)
+        self.enqueue_ns = perf_counter_ns() - begun
+        # The only wait: until the outputs have come down.
+        self._stream.synchronize()
+        return tuple(np.array(buffer.numpy()) for buffer in results)
+
+    def places(self, *shapes: tuple[int, ...]) -> tuple[Place, ...]:
+        """See `engines.base.FedOnDevice`."""
+        if shapes not in self._placed:
+            with torch.inference_mode(), torch.cuda.stream(self._stream):
+                kinds = [torch.from_numpy(np.zeros(0, tensor.dtype)).dtype for tensor in self.inputs]
+                made = [torch.zeros(s, dtype=k, device=self._device) for s, k in zip(shapes, kinds, strict=True)]
+                self._compute(shapes, made)
+                # A graph reads inputs of its own: they are the place.
+                self._placed[shapes] = self._graphs[shapes][1] if self._mode == "graph" else made
+        return tuple(
+            Place(self.placement.device, x.data_ptr(), tuple(x.shape), tensor.dtype, self._stream.cuda_stream)
+            for x, tensor in zip(self._placed[shapes], self.inputs, strict=True)
+        )
+
+    def run_placed(self, *shapes: tuple[int, ...]) -> tuple[Array, ...]:
+        """See `engines.base.FedOnDevice`. Raises EngineError when the run fails."""
+        self.places(*shapes)
+        try:
+            with torch.inference_mode(), torch.cuda.stream(self._stream):
+                begun = perf_counter_ns()
+                return self._fetched(shapes, self._compute(shapes, self._placed[shapes]), begun)
+        except Exception as e:
+            raise self._failure(e, tuple(self._placed[shapes])) from e
 
     def _stay(self, inputs: Sequence[DeviceArray]) -> tuple[torch.Tensor, ...]:
         # In the order of the caller's current stream; the host does not wait.
@@ -147,7 +187,8 @@ class CudaModel(TorchModel):
             self._graphs[shapes] = self._capture(shapes, inputs)
         graph, fed, outputs = self._graphs[shapes]
         for buffer, x in zip(fed, inputs, strict=True):
-            buffer.copy_(x, non_blocking=True)
+            if buffer is not x:
+                buffer.copy_(x, non_blocking=True)
         graph.replay()
         return outputs
 
@@ -182,9 +223,11 @@ class CudaModel(TorchModel):
         with torch_cuda.ALONE:
             self._graphs.clear()
             self._pinned.clear()
+            self._placed.clear()
             super()._release()
             torch_cuda.give_memory_back()
-        torch_cuda.STREAMS.give(self._stream, self._priority)
+        if self._is_own_stream:
+            torch_cuda.STREAMS.give(self._stream, self._priority)
 
 
 def _compiled(module: torch.nn.Module) -> Callable[..., Any]:

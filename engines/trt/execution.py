@@ -1,8 +1,9 @@
 """An engine on its device: stream, memory, and one prepared run for each shape that comes.
 
-A run is: copy in, execute, copy out, all put on one stream and waited for once. With `tensorrt` it is captured as a
-CUDA graph, and then is a single launch; TensorRT for RTX captures by itself. Each graph has a context of its own, as it
-holds the context's shapes; all of them work in the same memory, since they run one after the other.
+A run is: copy in, execute, copy out, all put on one stream and waited for once; what was put into its inputs on the
+device already is not copied in. The stream is that of the worker, where the worker has one. With `tensorrt` it is
+captured as a CUDA graph, and then is a single launch; TensorRT for RTX captures by itself. Each graph has a context of
+its own, as it holds the context's shapes; all of them work in the same memory, since they run one after the other.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import Array, EngineError, OutOfMemoryError, Tensor
+from engines.base import Array, EngineError, OutOfMemoryError, Place, Tensor
 from engines.cuda import Device
+from engines.device.streams import current_stream
 from engines.trt import buffers as trt_buffers
 from engines.trt.api import TensorRt
 from engines.trt.rtx import RuntimeCache
@@ -43,6 +45,7 @@ class _Run:
 
     context: Context
     shapes: Shapes
+    copies_in: bool = True
     inputs: list[Array] = field(default_factory=list)
     outputs: list[Array] = field(default_factory=list)
     graph: Any = None
@@ -53,7 +56,7 @@ class Execution:
 
     def __init__(self, api: TensorRt, device: Device, path: Path, options: Options) -> None:
         self._api, self._device, self._options = api, device, options
-        self._runs: dict[Shapes, _Run] = {}
+        self._runs: dict[tuple[Shapes, bool], _Run] = {}
         self._current: _Run | None = None
         with ExitStack() as stack:
             stack.callback(device.close)
@@ -63,8 +66,11 @@ class Execution:
 
     def _open(self, path: Path, stack: ExitStack) -> None:
         api, device = self._api, self._device
-        self._stream = device.open_stream(self._options.priority)
-        stack.callback(device.close_stream, self._stream)
+        if worker := current_stream(device.number):
+            self._stream = worker.handle
+        else:
+            self._stream = device.open_stream(self._options.priority)
+            stack.callback(device.close_stream, self._stream)
         self._done = device.open_event(spin=self._options.spin)
         stack.callback(device.close_event, self._done)
         data = path.read_bytes()
@@ -98,10 +104,30 @@ class Execution:
     def __call__(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
         """Outputs, as arrays of their own, for `inputs` of the right types, in the engine's order."""
         self._device.use()
-        shapes = tuple(array.shape for array in inputs)
-        run = self._runs.get(shapes) or self._prepare(shapes)
+        run = self._run(tuple(array.shape for array in inputs), copies_in=True)
         for view, array in zip(run.inputs, inputs, strict=True):
             np.copyto(view, array)
+        return self._carry_out(run)
+
+    def places(self, shapes: Shapes) -> tuple[Place, ...]:
+        """Where inputs of these shapes lie on the device: what is put there on the stream, `run_placed` reads."""
+        self._device.use()
+        self._run(shapes, copies_in=False)
+        device = f"cuda:{self._device.number}"
+        return tuple(
+            Place(device, self._buffers[tensor.name].address, shape, tensor.dtype, self._stream)
+            for tensor, shape in zip(self.inputs, shapes, strict=True)
+        )
+
+    def run_placed(self, shapes: Shapes) -> tuple[Array, ...]:
+        """Outputs, as arrays of their own, for what lies in the places for these shapes."""
+        self._device.use()
+        return self._carry_out(self._run(shapes, copies_in=False))
+
+    def _run(self, shapes: Shapes, *, copies_in: bool) -> _Run:
+        return self._runs.get((shapes, copies_in)) or self._prepare(shapes, copies_in=copies_in)
+
+    def _carry_out(self, run: _Run) -> tuple[Array, ...]:
         begun = perf_counter_ns()
         if run.graph is not None:
             self._device.launch(run.graph, self._stream)
@@ -162,13 +188,13 @@ class Execution:
             return self._cache.context()
         return self._api.context(self._engine, scratch=(self._scratch or 0, self._engine.device_memory_size_v2))
 
-    def _prepare(self, shapes: Shapes) -> _Run:
+    def _prepare(self, shapes: Shapes, *, copies_in: bool) -> _Run:
         """A run for these shapes; the first one, which TensorRT needs before it can be captured, is made here."""
         for tensor, shape in zip(self.inputs, shapes, strict=True):
             require_batch(shape, *self._range[tensor.name])
         capture = self._options.cuda_graph and not self._api.rtx
         context, self._spare = self._spare or self._context(), None
-        run = _Run(context, shapes)
+        run = _Run(context, shapes, copies_in)
         if not capture:
             self._spare = context  # one context for all shapes
         self._select(run)
@@ -182,7 +208,7 @@ class Execution:
             self._enqueue(run)
             self._wait()
             run.graph = self._captured(run)
-        self._runs[shapes] = run
+        self._runs[shapes, copies_in] = run
         return run
 
     def _captured(self, run: _Run) -> Any:
@@ -206,7 +232,7 @@ class Execution:
         self._current = run
 
     def _enqueue(self, run: _Run) -> None:
-        for tensor, view in zip(self.inputs, run.inputs, strict=True):
+        for tensor, view in zip(self.inputs, run.inputs if run.copies_in else (), strict=run.copies_in):
             self._device.upload(self._buffers[tensor.name].address, view, self._stream)
         with self._api.failing("run") as need:
             need(run.context.execute_async_v3(self._stream))

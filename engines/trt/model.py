@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
-from engines.base import Array, EngineError, ModelSpec, Placement
+from engines.base import Array, EngineError, ModelSpec, Place, Placement
 from engines.model import LoadedModel
 from engines.trt.execution import Execution
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class TrtModel(LoadedModel):
@@ -29,12 +31,24 @@ class TrtModel(LoadedModel):
         super().warm_up(spec, runs=runs)
         self._execution.save()
 
+    def places(self, *shapes: tuple[int, ...]) -> tuple[Place, ...]:
+        """See `engines.base.FedOnDevice`."""
+        return self._told(lambda: self._execution.places(shapes), shapes)
+
+    def run_placed(self, *shapes: tuple[int, ...]) -> tuple[Array, ...]:
+        """See `engines.base.FedOnDevice`."""
+        return self._told(lambda: self._execution.run_placed(shapes), shapes)
+
     def _run(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        return self._told(lambda: self._execution(inputs), tuple(array.shape for array in inputs))
+
+    def _told(self, call: Callable[[], T], shapes: tuple[tuple[int, ...], ...]) -> T:
+        """What `call` gives; its error with who failed, on what."""
         try:
-            return self._execution(inputs)
+            return call()
         except EngineError as e:
-            shapes = ", ".join(str(array.shape) for array in inputs)
-            raise type(e)(f"{self.name}: the run on {shapes} failed on {self.placement.device}: {e}") from e
+            on = ", ".join(map(str, shapes))
+            raise type(e)(f"{self.name}: the run on {on} failed on {self.placement.device}: {e}") from e
 
     def _release(self) -> None:
         try:

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from engines.base import Fit
+
 Anchor = Literal["centre", "corner"]
 """Where the picture lies in the input: in the middle (Ultralytics), or in the top left corner (YOLOX)."""
 Colour = Literal["rgb", "bgr"]
@@ -104,6 +106,13 @@ class ImageTensor:
             self._layout = (pixels.shape, None)
             self._allocate(pixels.shape, self.size_wh)
         self._write(pixels, (0, 0))
+
+    def fit(self, source_wh: tuple[int, int], *, anchor: Anchor | None) -> tuple[Letterbox, Fit]:
+        """How an image of this size would be written by `letterbox`, or with `anchor` None by `stretch`."""
+        box = Letterbox(1.0, (0, 0)) if anchor is None else Letterbox.fit(source_wh, self.size_wh, anchor=anchor)
+        picture_wh = self.size_wh if anchor is None else box.picture_wh(source_wh)
+        scale, offset = ((float(x[0]), float(x[1]), float(x[2])) for x in (self._scale, self._offset))
+        return box, Fit(picture_wh, box.pad_xy, self._channels[0] == 2, scale, offset, FILL)
 
     def _allocate(self, source_shape: tuple[int, ...], picture_wh: tuple[int, int]) -> None:
         shape = (picture_wh[1], picture_wh[0])

@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
 SMALL = ["--device", "cpu", "--small"]
-NO_GPU = {"launches", "transfers", "compile"}
+NO_GPU = {"workers", "launches", "transfers", "compile"}
 
 
 def script(tmp_path, *words: str, before: str = "", modes: str = "") -> tuple[subprocess.CompletedProcess, dict]:
@@ -39,7 +39,7 @@ def test_every_section_runs_on_a_cpu_or_says_why_not(tmp_path):
     assert (found["device"], found["small"], found["minutes"]) == ("cpu", True, 0.5)
     sections = found["sections"]
     assert list(sections) == [
-        *("environment", "parity", "safety", "speed", "full_graph", "together", "launches", "transfers"),
+        *("environment", "parity", "safety", "speed", "full_graph", "together", "workers", "launches", "transfers"),
         *("processes", "exit", "onnx", "compile"),
     ]
     for name, section in sections.items():

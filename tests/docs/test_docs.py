@@ -14,7 +14,7 @@ import main
 from graph.compose import CONF, with_ladders
 
 ROOT = Path(__file__).parents[2]
-OPTION_FILES = ("# detector/",)
+OPTION_FILES = ("# detector/", "# placement/")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

@@ -273,7 +273,7 @@ class Context(Alive):
 
         good = self.trt.answer("execute_async_v3", self.logger, True, False)
         if good:
-            self.trt.driver.enqueue(work)
+            self.trt.driver.enqueue(work, stream_handle)
         return good
 
     def _compute(self, inputs):

@@ -5,9 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from engines import cuda
+from engines import cuda_driver
 from engines.base import EngineError, OutOfMemoryError
 from engines.cuda import open_device
+from engines.device import ipc, kernels
 from tests.engines.standin_cuda import CUresult, StandInDriver
 
 
@@ -22,7 +23,14 @@ def device(driver):
 
 
 CALLS = sorted(name for name in vars(StandInDriver) if re.fullmatch(r"cu[A-Z]\w+", name))
-CONSTANTS = ("CUresult", "CUdevice_attribute", "CUstream_flags", "CUevent_flags", "CUstreamCaptureMode")
+CONSTANTS = (
+    "CUresult",
+    "CUdevice_attribute",
+    "CUstream_flags",
+    "CUevent_flags",
+    "CUstreamCaptureMode",
+    "CUipcMem_flags",
+)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -41,7 +49,8 @@ def test_the_stand_in_has_the_numbers_of_the_real_driver(name):
 
 
 def test_every_call_that_is_made_is_in_the_stand_in():
-    made = set(re.findall(r'"(cu[A-Z]\w+)"|_cuda\.(cu[A-Z]\w+)', inspect.getsource(cuda)))
+    sources = "".join(inspect.getsource(module) for module in (cuda_driver, kernels, ipc))
+    made = set(re.findall(r'"(cu[A-Z]\w+)"|_cuda\.(cu[A-Z]\w+)', sources))
     assert {a or b for a, b in made} == set(CALLS)
 
 

@@ -88,7 +88,7 @@ def test_without_a_graph_of_ours_a_run_is_copy_execute_copy_and_one_wait(flavour
 def test_tensorrt_for_rtx_captures_by_itself_and_compiles_each_shape_when_it_comes(cuda_graph, tmp_path):
     engine = TrtOnStandIn("rtx", cuda_graph=cuda_graph)
     model = engine.load(spec(conv(tmp_path / "m.onnx")))
-    config = model._execution._runs[((1, 3, 8, 8),)].context.config
+    config = model._execution._runs[((1, 3, 8, 8),), True].context.config
     assert config.cuda_graph_strategy.name == ("WHOLE_GRAPH_CAPTURE" if cuda_graph else "DISABLED")
     assert config.dynamic_shapes_kernel_specialization_strategy.name == "EAGER"
     model.close()

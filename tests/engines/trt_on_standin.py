@@ -12,9 +12,11 @@ NAMES = {"10": "tensorrt", "11": "tensorrt", "rtx": "tensorrt_rtx"}
 class TrtOnStandIn(Trt):
     """All code is the real one, but for the two places where NVIDIA's begins."""
 
-    def __init__(self, flavour="10", *, capability=(8, 6), total=1 << 30, scratch=1000, precision="fp32", **more):
+    def __init__(
+        self, flavour="10", *, capability=(8, 6), total=1 << 30, scratch=1000, precision="fp32", driver=None, **more
+    ):
         super().__init__(precision=precision, **more)
-        self.driver = StandInDriver(capability, total=total)
+        self.driver = driver or StandInDriver(capability, total=total)
         self.trt = StandInTensorRt(flavour, self.driver, scratch=scratch)
         self.flavour = flavour
 
