@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 TICK_S = 0.1
 STOP_S = 0.7  # for the steps under way to return
 CLOSE_S = 0.9  # for all nodes together to close; with STOP_S it stays under the 2 s that a stop may take
+RUNNING = "the graph is running"  # what a program that starts another waits for
 FINISH_S = 30.0  # for nodes to close after a stream that ended by itself, when nobody waits impatiently
 
 End = Literal["finished", "stopped", "failed"]
@@ -97,6 +98,7 @@ class Runtime:
             self._set_up()
             self.processes.run()
             loops = [self._here.run(), *(p.over for p in self.processes.by_name.values())]
+            log.info(RUNNING)
             self._watch(loops)
         except _Stopped:
             end = "stopped"

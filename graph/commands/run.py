@@ -50,7 +50,7 @@ class Run:
         runtime = Runtime(
             graph.plan, graph.builder, frames=self.frames, on_tick=lambda: status.tick() if status else None
         )
-        with _served(runtime, graph.config.get("metrics")), _stops_on_signals(runtime):
+        with _served(runtime, graph.config.get("metrics")), stops_on_signals(runtime):
             started = monotonic()
             if self.status:
                 with Status(runtime) as status:
@@ -95,7 +95,7 @@ def _served(runtime: Runtime, metrics: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _stops_on_signals(runtime: Runtime) -> Iterator[None]:
+def stops_on_signals(runtime: Runtime) -> Iterator[None]:
     """SIGINT and SIGTERM stop the run; only the main thread may listen to them."""
     if current_thread() is not main_thread():
         yield

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from threading import Timer
+from threading import Event, Thread, Timer
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from graph import report
 from graph.commands.run import stops_on_signals
 from graph.errors import CauceError, ConfigError
-from graph.runtime import Runtime
+from graph.runtime import RUNNING, Runtime
 
 if TYPE_CHECKING:
     from graph.compose import Graph
@@ -139,22 +139,22 @@ class Soak:
         end = (None, signal.SIGINT, signal.SIGTERM)[i % 3]
         if end is None:
             command.append("command.frames=5")
+        how = "by itself" if end is None else end.name
         run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        said: list[str] = []
+        listener = _Listener(run)
+        if not listener.is_up.wait(START_S):
+            run.kill()
+            return f"was not up after {START_S:g} s: {listener.last}"
+        if end is not None:
+            sleep(self.each_s)
+            run.send_signal(end)
         try:
-            if end is not None:
-                _wait_until_up(run, self.each_s)
-                run.send_signal(end)
-            _, err = run.communicate(timeout=START_S if end is None else STOP_S)
-            said.append(err)
+            code = run.wait(START_S if end is None else STOP_S)
         except subprocess.TimeoutExpired:
             run.kill()
-            run.communicate()
-            return f"did not end in time ({'by itself' if end is None else end.name})"
-        if run.returncode:
-            last = next(reversed("".join(said).strip().splitlines()), "")
-            return f"exit code {run.returncode} ({'by itself' if end is None else end.name}): {last}"
-        return "0"
+            return f"did not end in time ({how}): {listener.last}"
+        listener.thread.join()
+        return f"exit code {code} ({how}): {listener.last}" if code else "0"
 
 
 def grown(samples: Sequence[Sample], *, growth_mb: float) -> list[str]:
@@ -212,10 +212,25 @@ def _shared() -> set[str]:
         return set()
 
 
-def _wait_until_up(run: subprocess.Popen[str], seconds: float) -> None:
-    """Wait until the graph has entered its loop, told by the first status line, and `seconds` more."""
-    sleep(seconds + 2.0)
-    _ = run
+class _Listener:
+    """Reads what a run says, to its end."""
+
+    def __init__(self, run: subprocess.Popen[str]) -> None:
+        self._run = run
+        self.last = ""
+        self.is_up = Event()
+        """Set when the graph runs, or has ended before it did."""
+        self.thread = Thread(target=self._listen, daemon=True)
+        self.thread.start()
+
+    def _listen(self) -> None:
+        assert self._run.stderr is not None
+        with self._run.stderr as lines:
+            for line in lines:
+                self.last = line.strip() or self.last
+                if RUNNING in line:
+                    self.is_up.set()
+        self.is_up.set()
 
 
 def _told(samples: Sequence[Sample]) -> str:
