@@ -12,7 +12,7 @@ from graph.build import Builder
 from graph.errors import ConfigError, nearest
 from graph.node import Contract, Node
 from graph.placement import WorkerSpec, parse_placement
-from graph.ports import Ports, ports_of
+from graph.ports import Ports, batch_problem, ports_of
 from graph.spec import EdgeSpec, NodeSpec, Policy, parse_nodes, switched_off
 
 DEFAULT_CAPACITY: Mapping[Policy, int] = {"latest": 1, "block": 4, "hold": 1}
@@ -179,6 +179,10 @@ class _Planner:
             self.problems.append(
                 f"{key}: all inputs hold, so nothing would ever trigger it; make one `latest` or `block`"
             )
+        if spec.batch is not None and (problem := batch_problem(self.classes[name], ports)):
+            self.problems.append(f"nodes.{name}.batch: {problem}")
+        if spec.batch is not None and len(triggers) < sum(map(len, spec.inputs.values())):
+            self.problems.append(f"nodes.{name}.batch: an input that holds has no place in a batch; make it `latest`")
         if spec.in_flight is not None and ports.inputs:
             self.problems.append(f"nodes.{name}.in_flight: only a source has one, and {spec.target} has inputs")
         if spec.on_error == "skip" and not ports.inputs:
@@ -231,7 +235,8 @@ class _Planner:
         for port, edge in alive:
             node, _, output = edge.source.partition(".")
             policy: Policy = "block" if lossless and edge.policy == "latest" else edge.policy
-            capacity = edge.capacity or (JOIN_WINDOW if joined and policy == "latest" else DEFAULT_CAPACITY[policy])
+            usual = max(DEFAULT_CAPACITY[policy], spec.batch.max if spec.batch and policy == "block" else 1)
+            capacity = edge.capacity or (JOIN_WINDOW if joined and policy == "latest" else usual)
             kind = self.ports[node].outputs[output].type
             age = None if lossless and policy != "hold" else edge.max_age_ms
             origins = earlier[node].origins(output)
