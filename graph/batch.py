@@ -7,7 +7,7 @@ the node would take them one by one, so what leaves the node is the same with an
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from time import monotonic_ns
 from typing import Any
@@ -20,6 +20,7 @@ from graph.node import FIGURES
 from graph.packet import Packet
 from graph.plan import PlannedEdge, PlannedNode
 from graph.step import Wiring
+from graph.tally import BUSY_SEQ, BUSY_SINCE, WAITING
 from graph.work import Home, WorkStep
 
 
@@ -44,6 +45,8 @@ class BatchStep(WorkStep):
         self._waits = [mailboxes[edge] for edge in planned.edges]
         self._since_ns = 0
         """When the first message of the batch to come was sent; 0 while none waits. It may be overwritten by now."""
+        self._outcome: deque[tuple[Packet, Any]] = deque()
+        """What is to be sent on yet, with the packets that it came of. Consumers that lose nothing take one at a time."""
 
     @property
     def facts(self) -> Mapping[str, Mapping[str, str]]:
@@ -65,16 +68,31 @@ class BatchStep(WorkStep):
     def advance(self) -> bool:
         """See `Step.advance`."""
         self.due_ns = 0
-        if self.is_over or (self.wake_at_ns and self.rests()) or (self._blocking and not self.has_room()):
+        if self.is_over or (self.wake_at_ns and self.rests()):
             return False
-        moved = self._tell_of_nothing()
+        moved = self._send_on()
+        if self._outcome:
+            return moved
+        moved |= self._tell_of_nothing()
         if self._is_due():
             self._since_ns = 0
-            packets = self._take()
-            self._step_together([p for p, is_there in packets if is_there], packets)
+            self._step_together(self._take())
+            self._send_on()
             return True
         if self._inbox.is_over():
             self.end()
+        return moved
+
+    def _send_on(self) -> bool:
+        """Send on what has come out, as far as there is room for it; whether anything was sent."""
+        moved = False
+        while self._outcome and (not self._blocking or self.has_room()):
+            packet, out = self._outcome.popleft()
+            if out is not None:
+                self.send(out, packet.stamp, monotonic_ns(), packet.ticket)
+            elif self._tells_absence:
+                self._tell_absence(packet.stamp)
+            moved = True
         return moved
 
     def _tell_of_nothing(self) -> bool:
@@ -94,7 +112,7 @@ class BatchStep(WorkStep):
         first_ns = min(heads)
         self._since_ns = min(self._since_ns or first_ns, first_ns)
         is_decided = self._join.head() is not None
-        if sum(map(len, self._waits)) >= self._max or all(m.closed or len(m) >= m.capacity for m in self._waits):
+        if sum(map(len, self._waits)) >= self._max or all(m.tells_no_more or len(m) >= m.capacity for m in self._waits):
             return is_decided
         end_ns = self._since_ns + self._window_ns
         if monotonic_ns() >= end_ns:
@@ -112,21 +130,19 @@ class BatchStep(WorkStep):
             count += messages is not None
         return packets
 
-    def _step_together(self, batch: Sequence[Packet], packets: Sequence[tuple[Packet, bool]]) -> None:
-        """Call `process_batch` and send on each result under its own stamp, in the order of `packets`."""
-        results: Sequence[Any] | None = None
+    def _step_together(self, packets: Sequence[tuple[Packet, bool]]) -> None:
+        """Call `process_batch` with the messages that can be used; its results follow in the order of `packets`."""
+        batch = [packet for packet, is_there in packets if is_there]
+        results: Sequence[Any] = ()
         if batch:
-            self.stamp = batch[0].stamp
+            self.cells[BUSY_SEQ] = batch[0].stamp.seq
             try:
                 results = self._called(batch)
             except Exception as e:
                 self.raised(e, batch[0].stamp)
-        sent_ns, rest = monotonic_ns(), iter(results or ())
-        for packet, is_there in packets:
-            if not is_there or results is None:
-                self._tell_absence(packet.stamp)
-            elif (out := next(rest)) is not None or self._tells_absence:
-                self.send(out, packet.stamp, sent_ns, packet.ticket)
+                results = [None] * len(batch)
+        rest = iter(results)
+        self._outcome.extend((packet, next(rest) if is_there else None) for packet, is_there in packets)
 
     def _called(self, batch: Sequence[Packet]) -> Sequence[Any]:
         """One result for each packet, each of the right type; WrongMessage for anything else."""
@@ -135,14 +151,14 @@ class BatchStep(WorkStep):
             self._check_contracts({self._port: packet.message})
         if self._stamp_as is not None:
             arguments[self._stamp_as] = [p.stamp for p in batch]
-        start_ns = self.busy_since_ns = monotonic_ns()
+        start_ns = self.cells[BUSY_SINCE] = monotonic_ns()
         results = self._process(**arguments)
         end_ns = monotonic_ns()
-        self.busy_since_ns = 0
+        self.cells[BUSY_SINCE] = 0
         self._sizes[len(batch)] += 1
         self.tally.took.observe(end_ns - start_ns)
         for packet in batch:
-            self.tally.waiting_ns += start_ns - packet.sent_ns
+            self.cells[WAITING] += start_ns - packet.sent_ns
             if self._is_sink:
                 self.tally.seen(end_ns + packet.stamp.offset_ns - packet.stamp.captured_ns)
         if self._is_sink and results is None:

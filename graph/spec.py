@@ -21,7 +21,8 @@ class EdgeSpec:
     """"node", or "node.output" where a node has several."""
     policy: Policy = "latest"
     capacity: int | None = None
-    """Packets that may wait. None: 1 for `latest`, 4 for `block`; a port that is joined keeps what the join needs."""
+    """Packets that may wait. None: 1 for `latest`, or one for each origin, or as many as the source's batch; 4 for
+    `block`, or as many as the own batch; a port that is joined keeps what the join needs."""
     every: int = 1
     """Takes the first of every N packets."""
     max_age_ms: float | None = None
