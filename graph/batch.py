@@ -46,7 +46,7 @@ class BatchStep(WorkStep):
         self._since_ns = 0
         """When the first message of the batch to come was sent; 0 while none waits. It may be overwritten by now."""
         self._outcome: deque[tuple[Packet, Any]] = deque()
-        """What is to be sent on yet, with the packets that it came of. Consumers that lose nothing take one at a time."""
+        """What is to be sent on yet, and the packets it came of: consumers that lose nothing take one at a time."""
 
     @property
     def facts(self) -> Mapping[str, Mapping[str, str]]:

@@ -84,7 +84,17 @@ def batched(out: Path, batch: dict[str, Any] | None = None) -> dict[str, Any]:
     }
 
 
-GRAPHS = {g.__name__: g for g in (chain, diamond, needed, held, merged, aligned, batched)}
+def sampled(out: Path) -> dict[str, Any]:
+    """One camera at a time may be under way, and one output of it, which is often silent, is sampled."""
+    return {
+        "src": toy("Stereo", n=40, in_flight=1, worker="a"),
+        "inc": toy("Add", inputs={"x": "src.right"}, worker="b"),
+        "join": toy("Sum", inputs={"a": "src.left", "b": {"source": "inc", "policy": "hold"}}),
+        "out": toy("WriteWord", path=str(out), inputs={"word": "join"}, worker="c"),
+    }
+
+
+GRAPHS = {g.__name__: g for g in (chain, diamond, needed, held, merged, aligned, batched, sampled)}
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
