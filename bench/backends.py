@@ -173,7 +173,7 @@ def calibrate(eager: Subject, engine: Any, found: Sequence[pictures.Picture]) ->
     samples = []
     for picture in found:
         eager.process(picture.frame())
-        samples.append(eager.node.tensor.values.copy())
+        samples.append(eager.node.tensor.first(1).copy())
     engine.prepare(eager.engine.spec, precision="int8", samples=samples, origin="the computed street")
 
 

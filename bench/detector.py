@@ -82,7 +82,7 @@ def main() -> int:
         frame = frame_of(given.image, size)
         found = len(node.process(frame))
         # The same input for both: an engine's time may depend on the values.
-        blob = node.tensor.values.copy()
+        blob = node.tensor.first(1).copy()
         around = Detector(Replay(model, model(blob)[0]), **config)
         around.setup()
         tasks = {

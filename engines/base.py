@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os.path import expanduser  # unlike Path.expanduser, it leaves "~nobody" as it is
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -172,6 +173,11 @@ class Place:
     dtype: np.dtype[Any]
     stream: int
     """The driver's handle of the stream that the model runs on."""
+
+    def item(self, i: int) -> Place:
+        """The memory of the `i`th of a batch."""
+        shape = (1, *self.shape[1:])
+        return replace(self, address=self.address + i * math.prod(shape) * self.dtype.itemsize, shape=shape)
 
 
 @dataclass(frozen=True, slots=True)

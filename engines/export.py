@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 NEEDS = ("torch", "onnx", "onnxslim")
 OPSET = 17
 """From 17 on LayerNormalization is one step; above 18 some runtimes lack kernels."""
+PICTURES = 3
+"""How many are in the example: one or two are taken for constants by some exporters."""
 MOST_ERROR = {"fp32": 2e-2, "fp16": 5e-2}
 """How large the mean squared difference to PyTorch may be, relative to the variance of the output. A wrong export is
 off by 1; random networks amplify rounding to 1e-4. What a real one may lose, `command=validate` judges."""
@@ -81,12 +83,11 @@ def to_onnx(
     from engines import architectures
 
     module, metadata = network(spec, weights, size_wh)
-    # Three pictures: one or two are taken for constants by some exporters.
-    example = torch.rand((3, 3, size_wh[1], size_wh[0]), generator=torch.Generator().manual_seed(0))
+    example = torch.rand((PICTURES, 3, size_wh[1], size_wh[0]), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = first(module(example)).numpy()
     exported = in_half(module) if precision == "fp16" else module
-    model = traced(exported, example, to, output="output", is_batch_free=True, metadata=metadata)
+    model = traced(exported, example, to, output="output", metadata=metadata)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(to))
     # Rounding may change the order of objects that are found with as good as the same confidence.
@@ -102,15 +103,14 @@ def traced(
     to: Path,
     *,
     output: str,
-    is_batch_free: bool,
     metadata: Mapping[str, str],
 ) -> Any:
-    """The onnx.ModelProto of `module` for inputs like `example`, slimmed, with `metadata`; `to` holds its raw form."""
+    """The onnx.ModelProto of `module`, its batch free, slimmed, with `metadata`; `to` holds its raw form."""
     onnx = import_onnx()
     import onnxslim
     import torch
 
-    free = {"images": {0: "batch"}, output: {0: "batch"}} if is_batch_free else None
+    free = {"images": {0: "batch"}, output: {0: "batch"}}
     with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # the tracer's remarks on sizes, which are meant to be constants
         torch.onnx.export(

@@ -16,14 +16,17 @@ def table(plan: Plan, *, width: int | None = None) -> str:
     t = Table("node", "class", "worker", "inputs", "output", show_lines=True)
     for n in plan.nodes.values():
         worker = f"{n.worker.name} ({n.worker.kind})"
-        t.add_row(n.name, n.spec.target, worker, "\n".join(map(_input, n.edges)) or "source", _output(n))
+        batch = n.spec.batch
+        together = [f"batch: up to {batch.max} within {batch.window_ms:g} ms"] if batch else []
+        t.add_row(n.name, n.spec.target, worker, "\n".join([*map(_input, n.edges), *together]) or "source", _output(n))
     console = Console(width=width, highlight=False)
     if not console.is_terminal:
         console = Console(width=width or 140, highlight=False)
     with console.capture() as capture:
         console.print(t)
     mode = "lossless: every capture is processed" if plan.lossless else "live: newest wins"
-    return f"{capture.get()}{len(plan.nodes)} nodes, {len(plan.edges)} edges, {mode}"
+    off = f"; switched off: {', '.join(plan.off)}" if plan.off else ""
+    return f"{capture.get()}{len(plan.nodes)} nodes, {len(plan.edges)} edges, {mode}{off}"
 
 
 def mermaid(plan: Plan) -> str:

@@ -61,6 +61,20 @@ class JoinInbox:
         """Whether nothing more can come."""
         return all(a.mailbox.closed and a.mailbox.head() is None for a in self._anchors)
 
+    def head(self) -> Packet | None:
+        """The packet that drives the next step, left where it is, or None as long as none is decided."""
+        anchor = self._next_anchor()
+        return None if anchor is None else anchor.mailbox.head()
+
+    def take_absence(self) -> Packet | None:
+        """The next packet, if all that it says is that its capture brings nothing; else None, and nothing is taken."""
+        anchor = self._next_anchor()
+        head = None if anchor is None else anchor.mailbox.head()
+        if anchor is None or head is None or head.message is not None:
+            return None
+        anchor.mailbox.take_this(head)
+        return head
+
     def take(self) -> Taken | None:
         """The next set of inputs, or None as long as nothing is decided."""
         anchor = self._next_anchor()
@@ -79,7 +93,8 @@ class JoinInbox:
         if not heads:
             return None
         captured_ns, _, anchor = min(heads)
-        if self._lossless and not all(_told_until(a.mailbox, captured_ns) for a in self._anchors):
+        others = (a.mailbox for a in self._anchors if a is not anchor)  # the anchor has told of its own packet
+        if self._lossless and not all(_told_until(m, captured_ns) for m in others):
             return None
         return anchor
 

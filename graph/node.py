@@ -65,7 +65,14 @@ class Node:
     The parameters of `process` are the input ports, its return type is the output: one message type, `X | None` where
     nothing may be emitted, or a NamedTuple of several outputs. A parameter annotated `Stamp` receives the stamp and is
     no port. A node whose `process` has no input port is a source: it returns `Captured` and raises `EndOfStream`.
+
+    A node with one input port may also have `process_batch`, which takes a sequence of messages in place of one (and of
+    stamps, where `process` has one), under the same names, and returns as many results. It is called where the node's
+    entry in the graph has `batch`.
     """
+
+    batch_max: int = 1
+    """How many messages `process_batch` will get at most; 1 where it is not called. Known in `setup`."""
 
     def setup(self) -> None:
         """Acquire models, files and devices. Runs once, in the worker that will call `process`."""

@@ -12,7 +12,7 @@ from graph.build import Builder
 from graph.errors import ConfigError, nearest
 from graph.node import Contract, Node
 from graph.placement import WorkerSpec, context_problems, parse_placement
-from graph.ports import Ports, ports_of
+from graph.ports import Ports, batch_problem, ports_of
 from graph.spec import EdgeSpec, NodeSpec, Policy, parse_nodes, switched_off
 
 DEFAULT_CAPACITY: Mapping[Policy, int] = {"latest": 1, "block": 4, "hold": 1}
@@ -93,6 +93,8 @@ class Plan:
     """Whether every capture is processed, as fast as possible, and edges block instead of dropping."""
     workers: Mapping[str, WorkerSpec]
     """All workers of the placement, used or not."""
+    off: tuple[str, ...] = ()
+    """Nodes that stand in the graph and are switched off."""
 
     @property
     def edges(self) -> tuple[PlannedEdge, ...]:
@@ -179,6 +181,10 @@ class _Planner:
             self.problems.append(
                 f"{key}: all inputs hold, so nothing would ever trigger it; make one `latest` or `block`"
             )
+        if spec.batch is not None and (problem := batch_problem(self.classes[name], ports)):
+            self.problems.append(f"nodes.{name}.batch: {problem}")
+        if spec.batch is not None and len(triggers) < sum(map(len, spec.inputs.values())):
+            self.problems.append(f"nodes.{name}.batch: an input that holds has no place in a batch; make it `latest`")
         if spec.in_flight is not None and ports.inputs:
             self.problems.append(f"nodes.{name}.in_flight: only a source has one, and {spec.target} has inputs")
         if spec.on_error == "skip" and not ports.inputs:
@@ -223,7 +229,7 @@ class _Planner:
         for name in order:
             edges = tuple(self._edges(self.specs[name], lossless, nodes))
             nodes[name] = self._contracted(name, edges, nodes)
-        return Plan(_telling_absence(nodes), lossless, self.workers)
+        return Plan(_telling_absence(nodes), lossless, self.workers, tuple(sorted(self.off)))
 
     def _edges(self, spec: NodeSpec, lossless: bool, earlier: Mapping[str, PlannedNode]) -> Iterator[PlannedEdge]:
         alive = [(p, e) for p, es in spec.inputs.items() for e in es if e.source.partition(".")[0] not in self.off]
@@ -231,11 +237,23 @@ class _Planner:
         for port, edge in alive:
             node, _, output = edge.source.partition(".")
             policy: Policy = "block" if lossless and edge.policy == "latest" else edge.policy
-            capacity = edge.capacity or (JOIN_WINDOW if joined and policy == "latest" else DEFAULT_CAPACITY[policy])
+            origins = earlier[node].origins(output)
+            capacity = edge.capacity or (
+                JOIN_WINDOW if joined and policy == "latest" else self._capacity(policy, spec, earlier[node], origins)
+            )
             kind = self.ports[node].outputs[output].type
             age = None if lossless and policy != "hold" else edge.max_age_ms
-            origins = earlier[node].origins(output)
             yield PlannedEdge(node, output, spec.name, port, kind, policy, capacity, edge.every, age, origins)
+
+    @staticmethod
+    def _capacity(policy: Policy, target: NodeSpec, source: PlannedNode, origins: frozenset[str]) -> int:
+        """How many packets may wait where nobody has said.
+
+        What comes together must not push itself out: the results of one batch, the newest of each origin.
+        """
+        batch = source.spec.batch if policy == "latest" else target.batch if policy == "block" else None
+        together = max(batch.max if batch else 1, len(origins) if policy == "latest" else 1)
+        return max(DEFAULT_CAPACITY[policy], together)
 
     def _contracted(self, name: str, edges: tuple[PlannedEdge, ...], earlier: Mapping[str, PlannedNode]) -> PlannedNode:
         spec, cls = self.specs[name], self.classes[name]

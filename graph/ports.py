@@ -53,6 +53,23 @@ def ports_of(cls: type[Node]) -> Ports:
     return Ports(inputs, _outputs(cls, hints["return"]), stamp)
 
 
+def batch_problem(cls: type[Node], ports: Ports) -> str | None:
+    """Why `process_batch` of `cls` cannot be called in place of `process`, and what to do; None where it can."""
+    name = cls.__qualname__
+    if not ports.inputs:
+        return f"{name} is a source, which takes nothing that could be put together; remove it"
+    if len(ports.inputs) > 1:
+        return f"{name} has several inputs ({', '.join(ports.inputs)}); only a node with one can be batched: remove it"
+    method = getattr(cls, "process_batch", None)
+    if method is None:
+        return f"{name} has no process_batch method; remove it, or write one that takes a sequence for each parameter"
+    wanted = [*ports.inputs, *([ports.stamp] if ports.stamp else [])]
+    got = list(inspect.signature(method).parameters)[1:]
+    if sorted(got) != sorted(wanted):
+        return f"{name}.process_batch takes ({', '.join(got)}); expected the names of process: ({', '.join(wanted)})"
+    return None
+
+
 def _outputs(cls: type[Node], hint: object) -> dict[str, Port]:
     if hint is type(None):
         return {}

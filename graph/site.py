@@ -17,6 +17,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
+from graph.batch import BatchStep
 from graph.bell import Bell, SocketBell
 from graph.build import Builder
 from graph.errors import CauceError
@@ -125,6 +126,9 @@ class Site:
             door = Door(node.spec.in_flight, self._homes[node.name].bell.ring)
             lossless, frames = self.part.lossless, self.part.frames
             return SourceStep(node, wiring, self._builder, door=door, lossless=lossless, frames=frames)
+        if node.spec.batch is not None:
+            lossless, home = self.part.lossless, self._homes[node.name]
+            return BatchStep(node, wiring, self._builder, mailboxes=self.mailboxes, home=home, lossless=lossless)
         sole = self.mailboxes[node.edges[0]] if len(node.edges) == 1 else None
         inbox = JoinInbox(node, self.mailboxes, self.part.lossless) if sole is None else sole
         return WorkStep(node, wiring, self._builder, inbox=inbox, home=self._homes[node.name])
@@ -135,6 +139,7 @@ class Site:
             return
         source, target = self.steps[edge.source], self.steps[edge.target]
         plain = edge.every == 1 and edge.max_age_ms is None and len(target.planned.edges) == 1
+        plain = plain and target.spec.batch is None  # which has to see how many wait
         if plain and self._homes[edge.source] is self._homes[edge.target] and isinstance(target, WorkStep):
             gives = source.targets[edge.output]
             gives[gives.index(self.mailboxes[edge].offer)] = target.receive

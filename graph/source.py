@@ -69,6 +69,21 @@ class SourceStep(Step):
             if captured is not None:
                 gaps = max(gaps, self._emit(name, captured, now_ns, ticket, may_enter=may_enter))
         self.cells[GAPS] += gaps
+        if self._lossless and may_enter:
+            self._tell_of_nothing(out, now_ns, ticket)
+
+    def _tell_of_nothing(self, out: Any, now_ns: int, ticket: Ticket | None) -> None:
+        """Say of outputs without a capture how far they have told; the number stays that of the last capture.
+
+        Whoever samples them would else wait for their next one, which may not come in before this one is done.
+        """
+        times = [c.captured_ns for name in self._types if (c := getattr(out, name)) is not None]
+        for name in self._types if times else ():
+            if getattr(out, name) is None:
+                seq = self._seqs[self._index[name]] - 1
+                stamp = Stamp(self._origins[name], seq, max(times), max(times) - now_ns)
+                for give in self.targets[name]:
+                    give(stamp, None, now_ns, ticket)
 
     def _emit(self, name: str, captured: Any, now_ns: int, ticket: Ticket | None, *, may_enter: bool) -> int:
         """Number and stamp a capture, and send it on if it may enter; how many are missing before it."""

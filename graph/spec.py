@@ -21,11 +21,21 @@ class EdgeSpec:
     """"node", or "node.output" where a node has several."""
     policy: Policy = "latest"
     capacity: int | None = None
-    """Packets that may wait. None: 1 for `latest`, 4 for `block`; a port that is joined keeps what the join needs."""
+    """Packets that may wait. None: 1 for `latest`, or one for each origin, or as many as the source's batch; 4 for
+    `block`, or as many as the own batch; a port that is joined keeps what the join needs."""
     every: int = 1
     """Takes the first of every N packets."""
     max_age_ms: float | None = None
     """Older packets are dropped as stale. For `hold`, age is counted back from the capture it is combined with."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSpec:
+    """How many messages one step of a node may take together, and how long it may wait for them."""
+
+    max: int
+    window_ms: float = 0.0
+    """The oldest message waits no longer than this for others; 0: take what is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +61,23 @@ class NodeSpec:
     """Of a source: how many captures may be between it and the sinks; null: as many as the mailboxes hold."""
     align_ms: float = 50.0
     """How far apart the captures of different sources may be that are processed together."""
+    batch: BatchSpec | None = None
+    """None: a step takes one message. Else `process_batch` takes several of the node's only port."""
 
 
 _RUN_KEYS = frozenset(f.name for f in fields(NodeSpec)) - {"name", "target", "params", "inputs"}
 _EDGE_KEYS = tuple(f.name for f in fields(EdgeSpec))
+_BATCH_KEYS = tuple(f.name for f in fields(BatchSpec))
 _WORDS: dict[str, tuple[str, ...]] = {
     "policy": get_args(Policy),
     "on_error": get_args(OnError),
     "on_stall": get_args(OnStall),
 }
-_COUNTS = ("capacity", "every", "in_flight")
-_AMOUNTS = ("max_age_ms", "backoff_s", "stall_after_s", "align_ms", "max_restarts", "min_rate_hz")
+_COUNTS = ("capacity", "every", "in_flight", "max")
+_AMOUNTS = (
+    *("max_age_ms", "backoff_s", "stall_after_s", "align_ms", "max_restarts", "min_rate_hz"),
+    "window_ms",
+)
 _MAY_BE_NULL = frozenset({"capacity", "max_age_ms", "stall_after_s", "in_flight", "min_rate_hz"})
 
 
@@ -89,9 +105,12 @@ def switched_off(nodes: Any) -> frozenset[str]:
 
 
 def _merged(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry over what it refers to with `use:`."""
+    """The entry over what it refers to with `use:`, also in the mappings inside."""
     base = entry.get("use")
-    return {**(base if isinstance(base, Mapping) else {}), **{k: v for k, v in entry.items() if k != "use"}}
+    over = {k: _merged(v) if isinstance(v, Mapping) else v for k, v in entry.items()}
+    if isinstance(base, Mapping):
+        del over["use"]
+    return {**(_merged(base) if isinstance(base, Mapping) else {}), **over}
 
 
 def _parse_node(name: str, entry: Any, problems: list[str]) -> NodeSpec | None:
@@ -112,9 +131,24 @@ def _parse_node(name: str, entry: Any, problems: list[str]) -> NodeSpec | None:
     if target is None:
         return None
     inputs = _parse_inputs(f"{key}.inputs", merged.pop("inputs", None), problems)
+    batch = _parse_batch(f"{key}.batch", merged.pop("batch", None), problems)
     run = {k: merged.pop(k) for k in sorted(_RUN_KEYS & merged.keys())}
     problems += [f"{key}.{k}: {m}" for k, v in run.items() if (m := _wrong(k, v))]
-    return NodeSpec(name, str(target), merged, inputs, **run)
+    return NodeSpec(name, str(target), merged, inputs, batch=batch, **run)
+
+
+def _parse_batch(key: str, value: Any, problems: list[str]) -> BatchSpec | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        problems.append(f"{key}: is {value!r}; expected a mapping, such as {{max: 4, window_ms: 3}}")
+        return None
+    wrong = [f"{key}.{k}: a batch has no such setting{nearest(k, _BATCH_KEYS)}" for k in value if k not in _BATCH_KEYS]
+    wrong += [f"{key}.{k}: {m}" for k, v in value.items() if k in _BATCH_KEYS and (m := _wrong(k, v))]
+    if "max" not in value:
+        wrong.append(f"{key}.max: is missing; expected how many messages one step may take, such as 4")
+    problems += wrong
+    return None if wrong else BatchSpec(**value)
 
 
 def _parse_inputs(key: str, inputs: Any, problems: list[str]) -> dict[str, tuple[EdgeSpec, ...]]:

@@ -68,6 +68,8 @@ class Step:
         self.facts: Mapping[str, Mapping[str, str]] = {}
         self.wake_at_ns = 0
         """When a node that rests after an error is to be restarted; 0 while it does not rest."""
+        self.due_ns = 0
+        """When the node is ready by the passing of time alone; 0: only a packet can make it ready."""
         self._wiring, self._builder = wiring, builder
         self._blocking = [w for ways in wiring.outputs.values() for w in ways if w.policy == "block"]
         self._restarts = Restarts(planned.spec)
@@ -94,6 +96,8 @@ class Step:
             self.node = node
             if self._wiring.lenders:
                 node._lenders = self._wiring.lenders
+            if self.spec.batch is not None:
+                node.batch_max = self.spec.batch.max
             node.setup()
             self.facts = node.facts()
         except Exception as e:

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack
 from queue import SimpleQueue
 from threading import Thread
+from time import monotonic_ns
 from typing import Any
 
 from graph.bell import Bell
@@ -16,6 +17,7 @@ from graph.step import Step
 
 log = logging.getLogger(__name__)
 POLL_S = 0.005  # while a node rests or a join waits for the clock, nobody rings
+LEAST_WAIT_S = 1e-6  # 0 says that all is over
 
 
 class Worker:
@@ -80,11 +82,18 @@ class Worker:
 
     def _patience_s(self) -> float | None:
         """How long to wait for a ring: 0 when all is over, None when only a ring can change anything."""
-        over, resting = True, self.watches_clock
+        over, resting, due_ns = True, self.watches_clock, 0
         for step in self.steps:
             over = over and step.is_over
             resting = resting or step.wake_at_ns != 0
-        return 0 if over else POLL_S if resting else None
+            if step.due_ns and not step.is_over:
+                due_ns = min(due_ns or step.due_ns, step.due_ns)
+        if over:
+            return 0
+        if not due_ns:
+            return POLL_S if resting else None
+        left_s = max((due_ns - monotonic_ns()) / 1e9, LEAST_WAIT_S)
+        return min(left_s, POLL_S) if resting else left_s
 
     def _serve(self) -> None:
         while (call := self._calls.get()) is not None:

@@ -15,7 +15,7 @@ from nodes.messages import DepthMap, Frame
 from nodes.ops import checks
 from nodes.ops.camera import Camera
 from nodes.ops.image_model import ImageModel, require_upright
-from nodes.ops.letterbox import ImageTensor
+from nodes.ops.letterbox import BatchTensor
 from nodes.ops.turned import scale_pixels
 
 KINDS = ("relative", "metres")
@@ -84,21 +84,30 @@ class Depth(Node):
             weights=self.weights,
             size_wh=self.size_wh,
             architecture=self.architecture,
+            batch_max=self.batch_max,
         )
         scale = [1 / (255 * s) for s in self.std]
         offset = [-m / s for m, s in zip(self.mean, self.std, strict=True)]
-        self.tensor = ImageTensor(
-            self.size_wh, scale=(scale[0], scale[1], scale[2]), offset=(offset[0], offset[1], offset[2])
-        )
+        self.tensor = BatchTensor(self.size_wh, self.batch_max, scale=scale, offset=offset)
 
     def process(self, image: Frame) -> DepthMap:
         """Depth of one upright frame; the map covers all of it, its aspect is that of `size_wh`.
 
         It is unknown (NaN) where the frame's lens sees nothing.
         """
+        return self.process_batch([image])[0]
+
+    def process_batch(self, image: Sequence[Frame]) -> Sequence[DepthMap]:
+        """Depth of each of up to `batch_max` upright frames, of any sizes, by one call of the model."""
         assert self.model is not None, "process before setup"
-        require_upright(self.name, image)
+        for frame in image:
+            require_upright(self.name, frame)
         output, _ = self.model.see(image, self.tensor, anchor=None)
+        if len(image) == 1:
+            return [self._depth_map(output, image[0])]
+        return [self._depth_map(output[i : i + 1], frame) for i, frame in enumerate(image)]
+
+    def _depth_map(self, output: npt.NDArray[np.float32], image: Frame) -> DepthMap:
         values = self._values(output)
         if image.camera is not None and (unseen := _unseen(image.camera, values.shape)) is not None:
             values[unseen] = np.nan

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from engines.base import Engine, Weights
 from graph.node import Contract, Node
@@ -15,7 +16,7 @@ from nodes.ops import checks
 from nodes.ops.boxes import Candidates, strongest, suppress
 from nodes.ops.heads import DenseHead, Head, HeadName, find_head
 from nodes.ops.image_model import ImageModel, require_upright
-from nodes.ops.letterbox import Anchor, Colour, ImageTensor, Letterbox
+from nodes.ops.letterbox import Anchor, BatchTensor, Colour, Letterbox
 
 HEADS = ("auto", "dense", "end_to_end", "yolox")
 ANCHORS = ("centre", "corner")
@@ -94,6 +95,7 @@ class Detector(Node):
             weights=self.weights,
             size_wh=self.size_wh,
             architecture=self.architecture,
+            batch_max=self.batch_max,
         )
         metadata, outputs = self.model.model.metadata, self.model.model.outputs
         try:
@@ -113,13 +115,22 @@ class Detector(Node):
             raise ValueError(f"{self.name}: {'; '.join(problems)}")
         self.wanted = np.array([self.classes is None or name in self.classes for name in self.class_names])
         scale = self.value_max / 255
-        self.tensor = ImageTensor(self.size_wh, colour=self.colour, scale=(scale, scale, scale))
+        self.tensor = BatchTensor(self.size_wh, self.batch_max, colour=self.colour, scale=(scale, scale, scale))
 
     def process(self, image: Frame) -> Detections:
         """Detections of one upright frame, most confident first, inside the frame."""
+        return self.process_batch([image])[0]
+
+    def process_batch(self, image: Sequence[Frame]) -> Sequence[Detections]:
+        """Detections of each of up to `batch_max` upright frames, of any sizes, by one call of the model."""
         assert self.model is not None, "process before setup"
-        require_upright(self.name, image)
-        output, box = self.model.see(image, self.tensor, anchor=self.pad)
+        for frame in image:
+            require_upright(self.name, frame)
+        output, boxes = self.model.see(image, self.tensor, anchor=self.pad)
+        return [self._found(output[i : i + 1], *pair) for i, pair in enumerate(zip(boxes, image, strict=True))]
+
+    def _found(self, output: npt.NDArray[np.float32], box: Letterbox, image: Frame) -> Detections:
+        """What the model's output (1, ...) for one frame tells."""
         found = self.head.decode(output, self.min_conf)
         if self.classes is not None:
             found = found.take(self.wanted[found.class_id])

@@ -14,13 +14,12 @@ from graph import Node, Stamp
 from nodes.messages import DepthMap, Detections, Hazard, Hazards, Priority, Tracks
 from nodes.ops import checks
 from nodes.ops.approach import Approach
-from nodes.ops.camera import Camera, Pinhole, bearing_deg
+from nodes.ops.bearing import box_bearings_deg
+from nodes.ops.camera import Pinhole
 from nodes.ops.distance import object_distance_m, object_nearness, relative_range
 
 Measure = Callable[[npt.NDArray[np.float32]], tuple[float | None, float | None]]
 
-TOWARDS_CENTRE = np.linspace(0, 1, 21)
-"""Steps from a point that the lens does not see to the middle of the picture."""
 MOST_SLANTED_DEG = 60.0
 """Depth along the axis tells little beyond this bearing: there it is taken as if it stood at this one."""
 BOTTOM_EDGE = 0.97
@@ -94,7 +93,8 @@ class Fuse(Node):
     ) -> Hazards:
         """Hazards of one frame; depth may be of a slightly earlier one. `stamp` matters with tracks only."""
         found = detections if tracks is None else tracks.detections
-        bearings, measure = self._bearings(found), _measure(depth, found.size_wh)
+        camera = found.camera or Pinhole.from_hfov(found.size_wh, self.hfov_deg)
+        bearings, measure = box_bearings_deg(camera, found.xyxy), _measure(depth, found.size_wh)
         wanted = [i for i in range(len(found)) if self._is_wanted(found, i, is_sure=tracks is not None)]
         items = [self._hazard(found, i, bearing=float(bearings[i, 1]), measure=measure) for i in wanted]
         if tracks is not None and stamp is not None:
@@ -130,19 +130,6 @@ class Fuse(Node):
         top, bottom = detections.xyxy[i, 1] / height, detections.xyxy[i, 3] / height
         is_own_body = self.body_top is not None and name == "person" and bottom > BOTTOM_EDGE and top >= self.body_top
         return not is_own_body
-
-    def _bearings(self, detections: Detections) -> npt.NDArray[np.float64]:
-        """(n, 3) degrees: of the left edge, the middle and the right edge of each box."""
-        camera = detections.camera or Pinhole.from_hfov(detections.size_wh, self.hfov_deg)
-        left, top, right, bottom = detections.xyxy.T
-        places = np.stack(
-            [np.stack([x, (top + bottom) / 2], axis=1) for x in (left, (left + right) / 2, right)], axis=1
-        )
-        places = places.reshape(-1, 2) - 0.5
-        bearings = bearing_deg(camera.unproject(places))
-        for i in np.flatnonzero(np.isnan(bearings)):
-            bearings[i] = _nearest_seen_deg(camera, places[i])
-        return bearings.reshape(-1, 3)
 
     def _hazard(self, detections: Detections, i: int, *, bearing: float, measure: Measure) -> Hazard:
         depth_m, nearness = measure(detections.xyxy[i])
@@ -186,10 +173,3 @@ def _measure(depth: DepthMap | None, size_wh: tuple[int, int]) -> Measure:
     if limits is None:
         return lambda _: (None, None)
     return lambda box: (None, object_nearness(values, box, size_wh=size_wh, limits=limits))
-
-
-def _nearest_seen_deg(camera: Camera, centre: npt.NDArray[np.float32]) -> float:
-    """Bearing of the first point from `centre` towards the middle of the picture that the lens sees."""
-    middle = (np.array(camera.size_wh) - 1) / 2
-    bearings = bearing_deg(camera.unproject(centre + TOWARDS_CENTRE[:, None] * (middle - centre)))
-    return float(next((b for b in bearings if np.isfinite(b)), 0.0))

@@ -33,17 +33,26 @@ SLACK = 1.2
 """Something counts as farther away again only when it is so many times beyond the border of a zone."""
 
 
+SIDE = "@"
+
+
 @dataclass(frozen=True, slots=True)
 class News:
     """Something that is worth saying."""
 
-    name: str
+    key: str
+    """The class, or the class and the side where it is."""
     reason: Reason
     priority: Priority
     count: int
     level: int
     group: Sequence[Hazard]
     """Those of the class in this frame, most urgent first; empty when they are gone."""
+
+    @property
+    def name(self) -> str:
+        """The class."""
+        return self.key.partition(SIDE)[0]
 
     @property
     def urgency(self) -> tuple[float, float]:
@@ -116,13 +125,18 @@ class Narrate(Node):
         """Read the words."""
         self.phrases = phrases(self.language)
 
-    def process(self, hazards: Hazards, stamp: Stamp) -> Utterance | None:
-        """What to say of this frame, if anything."""
+    def process(self, hazards: Hazards, stamp: Stamp, sides: Hazards | None = None) -> Utterance | None:
+        """What to say of this frame, if anything; `sides` is what other cameras see beside the wearer.
+
+        Somebody at the left is other news than somebody ahead or at the right, and is told of apart.
+        """
         now_ns = stamp.captured_ns
         groups: dict[str, list[Hazard]] = {}
-        for hazard in hazards.items:
+        beside = () if sides is None else sides.items
+        keyed = [(h.name, h) for h in hazards.items] + [(f"{h.name}{SIDE}{_side(h)}", h) for h in beside]
+        for key, hazard in keyed:
             if self._matters(hazard):
-                groups.setdefault(hazard.name, []).append(hazard)
+                groups.setdefault(key, []).append(hazard)
         for name in groups:
             self.known.setdefault(name, Presence())
         found = (self._news(name, groups.get(name, []), now_ns=now_ns) for name in self.known)
@@ -181,6 +195,8 @@ class Narrate(Node):
             return None
         p.said_count = 0
         p.since_ns.clear()
+        if SIDE in name:
+            return None  # who left at the side may be ahead now
         return News(name, "gone", 3, 0, len(self.zones_m) + 1, ())
 
     def _level(self, group: Sequence[Hazard], slack: float = 1.0) -> int:
@@ -195,7 +211,7 @@ class Narrate(Node):
         return h.nearness is not None and h.nearness * slack >= self.near
 
     def _say(self, news: News, now_ns: int) -> Utterance:
-        p = self.known[news.name]
+        p = self.known[news.key]
         p.said_count, p.said_level, p.said_ns = news.count, news.level, now_ns
         p.said_id = news.group[0].track_id if news.group else None
         self.last_said_ns = now_ns
@@ -214,7 +230,11 @@ class Narrate(Node):
             style=self.direction,
         )
         bearing = first.bearing_deg
-        return Utterance(text, news.priority, self.language, news.name, max_age_ms, bearing, _why(news))
+        return Utterance(text, news.priority, self.language, news.key, max_age_ms, bearing, _why(news))
+
+
+def _side(h: Hazard) -> str:
+    return "left" if h.bearing_deg < 0 else "right"
 
 
 def _why(news: News) -> str:

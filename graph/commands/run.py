@@ -46,6 +46,8 @@ class Run:
         out = graph.config.get("out")
         if out:
             Path(str(out)).mkdir(parents=True, exist_ok=True)
+        if graph.plan.off:
+            log.info("switched off: %s", ", ".join(graph.plan.off))
         status: Status | None = None
         runtime = Runtime(
             graph.plan, graph.builder, frames=self.frames, on_tick=lambda: status.tick() if status else None

@@ -20,6 +20,7 @@ from graph import report
 from graph.commands.run import stops_on_signals
 from graph.errors import CauceError, ConfigError
 from graph.runtime import RUNNING, Runtime
+from graph.status import Status
 
 if TYPE_CHECKING:
     from graph.compose import Graph
@@ -106,15 +107,13 @@ class Soak:
 
     def _run(self, graph: Graph) -> list[Sample]:
         """One long run, sampled now and then."""
-        from graph.status import Status
-
         samples: list[Sample] = []
         begun = monotonic()
-        status: Status | None = None
+        shown: list[Status] = []
 
         def tick() -> None:
             at_s = monotonic() - begun
-            if status is not None:
+            for status in shown:
                 status.tick()
             if not samples or at_s - samples[-1].at_s >= EVERY_S:
                 samples.append(_sample(runtime, at_s))
@@ -124,6 +123,7 @@ class Soak:
         timer.daemon = True
         timer.start()
         with stops_on_signals(runtime), Status(runtime) as status:
+            shown.append(status)
             result = runtime.run()
         timer.cancel()
         if result.error is not None:

@@ -73,6 +73,33 @@ class Pinhole:
         return np.column_stack([self.fx * p[:, 0] / z + self.cx, self.fy * p[:, 1] / z + self.cy])
 
 
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A camera that looks elsewhere than its wearer: rays and points are told in the axes of the wearer's head.
+
+    So a bearing that is read through it is the wearer's, whichever camera saw it. How far the camera is from the middle
+    of the head (a hand's breadth) is left out.
+    """
+
+    lens: Camera
+    rotation: tuple[tuple[float, float, float], ...]
+    """(3, 3): turns coordinates of the lens into those of the head."""
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of the images in pixels."""
+        return self.lens.size_wh
+
+    def unproject(self, xy: npt.ArrayLike) -> Points:
+        """See `Camera.unproject`."""
+        turned: Points = self.lens.unproject(xy) @ np.array(self.rotation).T
+        return turned
+
+    def project(self, points: npt.ArrayLike) -> Points:
+        """See `Camera.project`."""
+        return self.lens.project(np.asarray(points, np.float64).reshape(-1, 3) @ np.array(self.rotation))
+
+
 def whole_pair(owner: str, value: Sequence[int]) -> tuple[int, int]:
     """`value` as a tuple of width and height; ValueError that names `owner` where it is anything else."""
     pair = tuple(value) if isinstance(value, Sequence) else ()

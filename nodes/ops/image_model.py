@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from engines.base import DeviceImage, Engine, EngineError, Fit, Model, ModelSpec, OutOfMemoryError, Weights
 from nodes.messages import DeviceFrame, Frame
-from nodes.ops.letterbox import Anchor, ImageTensor, Letterbox
+from nodes.ops.letterbox import Anchor, BatchTensor, ImageTensor, Letterbox
 
 log = logging.getLogger(__name__)
 
@@ -20,56 +20,71 @@ SAMPLE = 101
 
 
 class ImageModel:
-    """A model with one input (1, 3, h, w)."""
+    """A model with one input (n, 3, h, w), n up to `batch_max`."""
 
     def __init__(
-        self, engine: Engine, *, name: str, weights: Any, size_wh: tuple[int, int], architecture: str | None = None
+        self,
+        engine: Engine,
+        *,
+        name: str,
+        weights: Any,
+        size_wh: tuple[int, int],
+        architecture: str | None = None,
+        batch_max: int = 1,
     ) -> None:
-        shape = (1, 3, size_wh[1], size_wh[0])
+        shape = (1 if batch_max == 1 else None, 3, size_wh[1], size_wh[0])
         self.name = name
-        spec = ModelSpec(name, Weights.parse(weights), {"": shape}, architecture=architecture)
+        sizes = tuple(range(1, batch_max + 1))
+        spec = ModelSpec(name, Weights.parse(weights), {"": shape}, sizes, architecture=architecture)
         self.model: Model = engine.load(spec)
         # Read back: a wrong size must fail here, with any engine, and not look like a model that sees nothing.
         takes = [tuple(i.shape) for i in self.model.inputs]
         if len(takes) != 1 or not _fits(takes[0], shape):
             self.model.close()
             raise EngineError(f"{name}: the model takes {takes}; expected one input {shape}; set size_wh to its size")
+        if batch_max > 1 and (fixed := takes[0][0]) is not None:
+            self.model.close()
+            raise EngineError(
+                f"{name}: the model takes {fixed} at a time, and batch.max is {batch_max}; export it with a free batch "
+                "size, or remove batch from the node: one call after the other would only pretend to be a batch"
+            )
         self._dtype, self._shape, self._has_told = self.model.inputs[0].dtype, shape, False
         self._facts: dict[str, str] = {}
         self._read_placement()
 
-    def __call__(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """First output, float32, for `image` (1, 3, h, w); EngineError where its values are not finite."""
-        return self._checked(self.model(image.astype(self._dtype, copy=False))[0])
+    def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """First output, float32, for `images` (n, 3, h, w); EngineError where its values are not finite."""
+        return self._checked(self.model(images.astype(self._dtype, copy=False))[0], len(images))
 
     def see(
-        self, frame: Frame, tensor: ImageTensor, *, anchor: Anchor | None
-    ) -> tuple[npt.NDArray[np.float32], Letterbox]:
-        """First output for a frame, and how it lay in the input: letterboxed, or with `anchor` None stretched over it.
+        self, frames: Sequence[Frame], tensor: BatchTensor, *, anchor: Anchor | None
+    ) -> tuple[npt.NDArray[np.float32], list[Letterbox]]:
+        """First output for frames, and how each lay in the input: letterboxed, or with `anchor` None stretched over it.
 
-        A frame that lies on the model's device is put into the input there; any other one by way of `tensor`.
+        Frames that lie on the model's device are put into the input there; any other ones by way of `tensor`.
         """
-        if isinstance(frame, DeviceFrame):
-            box, fit = tensor.fit(frame.size_wh, anchor=anchor)
-            output = self._from_device(frame.image, fit)
+        slots = tensor.images[: len(frames)]
+        if all(isinstance(frame, DeviceFrame) for frame in frames):
+            fits = [slot.fit(f.size_wh, anchor=anchor) for slot, f in zip(slots, frames, strict=True)]
+            output = self._from_device([getattr(f, "image", None) for f in frames], [fit for _, fit in fits])
             if output is not None:
-                return self._checked(output), box
-        if anchor is None:
-            tensor.stretch(frame.pixels)
-            return self(tensor.values), Letterbox(1.0, (0, 0))
-        box = tensor.letterbox(frame.pixels, anchor=anchor)
-        return self(tensor.values), box
+                return self._checked(output, len(frames)), [box for box, _ in fits]
+        boxes = [_written(slot, f.pixels, anchor) for slot, f in zip(slots, frames, strict=True)]
+        return self(tensor.first(len(frames))), boxes
 
-    def _from_device(self, image: DeviceImage | None, fit: Fit) -> npt.NDArray[Any] | None:
-        """First output for an image on the device; None where the model must have it from the host."""
+    def _from_device(self, images: Sequence[DeviceImage | None], fits: Sequence[Fit]) -> npt.NDArray[Any] | None:
+        """First output for images on the device; None where the model must have them from the host."""
         model: Any = self.model
-        places = model.places(self._shape) if hasattr(model, "places") else None
-        if places is None or image is None or places[0].device != image.device:
-            self._tell_detour(image)
+        shape = (len(images), *self._shape[1:])
+        places = model.places(shape) if hasattr(model, "places") else None
+        there = [i for i in images if i is not None and places is not None and places[0].device == i.device]
+        if places is None or len(there) < len(images):
+            self._tell_detour(images[0])
             return None
         try:
-            image.write(places[0], fit)
-            output: npt.NDArray[Any] = model.run_placed(self._shape)[0]
+            for i, (image, fit) in enumerate(zip(there, fits, strict=True)):
+                image.write(places[0].item(i), fit)
+            output: npt.NDArray[Any] = model.run_placed(shape)[0]
         except OutOfMemoryError:
             return None  # a ladder goes down a step in the call that follows; other models say it again there
         return output
@@ -83,10 +98,12 @@ class ImageModel:
                 *(self.name, getattr(image, "device", "no device"), self.model.placement.device),
             )
 
-    def _checked(self, output: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def _checked(self, output: npt.NDArray[Any], count: int) -> npt.NDArray[np.float32]:
         output = output.astype(np.float32, copy=False)
         if self.model.placement is not self._placement:
             self._read_placement()
+        if count > 1 and len(output) != count:
+            raise EngineError(f"{self.name}: {count} images gave an output {output.shape}; expected one for each")
         if not np.isfinite(output.ravel()[::SAMPLE]).all():
             placement = self.model.placement
             raise EngineError(
@@ -125,5 +142,12 @@ def require_upright(name: str, image: Frame) -> None:
         raise ValueError(f"{name}: the frame lies on its side; put a nodes.rectify.Rectify with rotate_deg before it")
 
 
-def _fits(takes: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
-    return len(takes) == len(shape) and all(t in (None, s) for t, s in zip(takes, shape, strict=True))
+def _written(tensor: ImageTensor, pixels: npt.NDArray[np.uint8], anchor: Anchor | None) -> Letterbox:
+    if anchor is None:
+        tensor.stretch(pixels)
+        return Letterbox(1.0, (0, 0))
+    return tensor.letterbox(pixels, anchor=anchor)
+
+
+def _fits(takes: tuple[int | None, ...], shape: tuple[int | None, ...]) -> bool:
+    return len(takes) == len(shape) and all(s is None or t in (None, s) for t, s in zip(takes, shape, strict=True))

@@ -6,7 +6,7 @@ Knows no model and no message: plain arrays in, plain arrays out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -62,7 +62,7 @@ class Letterbox:
 
 
 class ImageTensor:
-    """A model's input (1, 3, h, w) float32, allocated once and written anew for every image.
+    """A model's input (1, 3, h, w) float32, allocated once (or `values`) and written anew for every image.
 
     A pixel of value v becomes `v * scale + offset`, per channel in the order of `colour`. Images of one size follow
     each other without new memory; a new size allocates once more. One user at a time: the tensor is overwritten by the
@@ -76,10 +76,11 @@ class ImageTensor:
         colour: Colour = "rgb",
         scale: tuple[float, float, float] = (1 / 255, 1 / 255, 1 / 255),
         offset: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        values: npt.NDArray[np.float32] | None = None,
     ) -> None:
         width, height = size_wh
         self.size_wh = size_wh
-        self.values: npt.NDArray[np.float32] = np.zeros((1, 3, height, width), np.float32)
+        self.values = np.zeros((1, 3, height, width), np.float32) if values is None else values
         self._channels = (0, 1, 2) if colour == "rgb" else (2, 1, 0)
         self._scale = [np.float32(s) for s in scale]
         self._offset = [np.float32(o) for o in offset]
@@ -134,3 +135,19 @@ class ImageTensor:
             np.multiply(planes[source], self._scale[channel], out=target[channel])
             if self._offset[channel]:
                 target[channel] += self._offset[channel]
+
+
+class BatchTensor:
+    """Memory (n, 3, h, w) float32 for up to n images at once, allocated once; each image has a layout of its own.
+
+    `settings` are those of `ImageTensor`.
+    """
+
+    def __init__(self, size_wh: tuple[int, int], count: int, **settings: Any) -> None:
+        width, height = size_wh
+        self._values: npt.NDArray[np.float32] = np.zeros((count, 3, height, width), np.float32)
+        self.images = [ImageTensor(size_wh, values=self._values[i : i + 1], **settings) for i in range(count)]
+
+    def first(self, count: int) -> npt.NDArray[np.float32]:
+        """The first `count` images (count, 3, h, w), in one piece."""
+        return self._values[:count]

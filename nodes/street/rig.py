@@ -12,7 +12,7 @@ from math import radians
 import numpy as np
 import numpy.typing as npt
 
-from nodes.ops.camera import Camera
+from nodes.ops.camera import Camera, Mounted
 from nodes.ops.fisheye import Fisheye624
 from nodes.ops.turned import Resized
 
@@ -30,6 +30,12 @@ class Mount:
     offset: npt.NDArray[np.float64]
     """(3,) metres, in the head's coordinates."""
     is_gray: bool = False
+
+    @property
+    def mounted(self) -> Mounted:
+        """The camera as the wearer's head has it, for bearings around the wearer."""
+        x, y, z = self.rotation.tolist()
+        return Mounted(self.camera, (tuple(x), tuple(y), tuple(z)))
 
 
 def turn(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> npt.NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from time import monotonic, monotonic_ns
@@ -14,6 +14,7 @@ from graph import Captured, Contract, EndOfStream, Node
 from graph.errors import nearest
 from nodes.messages import DepthMap, Frame, Imu, Truth
 from nodes.ops import checks
+from nodes.ops.camera import Camera
 from nodes.street import rig
 from nodes.street.reel import Reel
 from nodes.street.scene import Scene, problems, read
@@ -84,6 +85,7 @@ class Street(Node):
         self.number, self.start_ns, self.drawing_s = 0, 0, 0.0
         self.drawn = 0
         self.slam: tuple[Studio, Studio] | None = None
+        self.side_lenses: Sequence[Camera] = ()
         self.reel: Reel | None = None
         self.words = ""
         self.woken = Event()
@@ -125,6 +127,7 @@ class Street(Node):
         if self.slam_fps is not None:
             left, right = (Studio(self.stage, mount=rig.slam(side), threads=self.threads) for side in (-1, 1))
             self.slam = (left, right)
+            self.side_lenses = [studio.mount.mounted for studio in self.slam]
         self.frames = int(self.scene.duration_s * self.fps)
         if self.prerender:
             self.reel = Reel.of(self.scene, self.size_px, self.fps)
@@ -196,7 +199,7 @@ class Street(Node):
             metres[np.isinf(metres)] = np.nan
             depth = Captured(DepthMap(metres, "metres", rgb.size_wh), captured_ns, number)
         if slam is not None and self.slam is not None:
-            sides = (Frame(s.pixels, camera=studio.camera) for s, studio in zip(slam, self.slam, strict=True))
+            sides = (Frame(s.pixels, camera=lens) for s, lens in zip(slam, self.side_lenses, strict=True))
             left, right = (Captured(frame, captured_ns) for frame in sides)
         if self.imu_hz is not None:
             imu = Captured(self._imu(t, captured_ns), captured_ns)

@@ -64,7 +64,37 @@ def aligned(out: Path) -> dict[str, Any]:
     }
 
 
-GRAPHS = {g.__name__: g for g in (chain, diamond, needed, held, merged, aligned)}
+def batched(out: Path, batch: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Two cameras of one device and one of another, some of it thinned, through one node that takes several at once."""
+    batch = {"max": 4, "window_ms": 1} if batch is None else batch
+    return {
+        "src": toy("Stereo", n=40, skew_ms=2, worker="a"),
+        "other": toy("Count", n=40, worker="c"),
+        "inc": toy(
+            "AddTogether",
+            mute=7,
+            batch=batch or None,
+            inputs={"x": [{"source": "src.left", "every": 2}, "src.right", "other"]},
+            worker="b",
+        ),
+        "own": toy("AddTogether", mute=3, batch=batch or None, inputs={"x": "src.left"}, worker="c"),
+        "join": toy("Sum", inputs={"a": "src.left", "b": "own"}),
+        "all": toy("WriteNumber", path=str(out), inputs={"word": "inc"}, worker="c"),
+        "joined": toy("WriteWord", path=f"{out}.joined", inputs={"word": "join"}),
+    }
+
+
+def sampled(out: Path) -> dict[str, Any]:
+    """One camera at a time may be under way, and one output of it, which is often silent, is sampled."""
+    return {
+        "src": toy("Stereo", n=40, in_flight=1, worker="a"),
+        "inc": toy("Add", inputs={"x": "src.right"}, worker="b"),
+        "join": toy("Sum", inputs={"a": "src.left", "b": {"source": "inc", "policy": "hold"}}),
+        "out": toy("WriteWord", path=str(out), inputs={"word": "join"}, worker="c"),
+    }
+
+
+GRAPHS = {g.__name__: g for g in (chain, diamond, needed, held, merged, aligned, batched, sampled)}
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -112,3 +142,18 @@ def test_inputs_of_different_sources_meet_by_nearest_capture_time(tmp_path: Path
     run("inline", **aligned(out))
     got = [line.split()[1] for line in lines(out)[:-2]]
     assert got[:4] == ["0+100", "1+-", "2+102", "3+-"]
+
+
+@pytest.mark.parametrize("batch", [{"max": 1}, {"max": 2}, {"max": 4, "window_ms": 2}, {"max": 64, "window_ms": 2}])
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_batch_changes_nothing_but_the_number_of_calls(placement: str, batch: dict[str, Any], tmp_path: Path) -> None:
+    written = {}
+    for name, where, setting in (("alone", "inline", {}), ("together", placement, batch)):
+        out = tmp_path / name
+        result, runtime = run(where, **batched(out, setting))
+        assert result.end == "finished", result.error
+        assert books_balance(runtime)
+        written[name] = lines(out), lines(tmp_path / f"{name}.joined")
+    assert len(written["alone"][0]) > 60
+    assert any("+-" not in line for line in written["alone"][1])
+    assert written["together"] == written["alone"]

@@ -90,6 +90,45 @@ class Add(Node):
         return None if self.mute and x % self.mute == 0 else Number(x + self.k)
 
 
+class AddTogether(Node):
+    """The same as `Add`, also for several at once; writes the size of each batch to `sizes`. Fails at `fail`."""
+
+    def __init__(
+        self, k: int = 1, *, mute: int | None = None, busy_ms: float = 0, sizes: str | None = None,
+        fail: int | None = None, lie: str | None = None,
+    ) -> None:  # fmt: skip
+        self.k, self.mute, self.busy_ms, self.sizes, self.fail, self.lie = k, mute, busy_ms, sizes, fail, lie
+
+    def process(self, x: Number) -> Number | None:
+        return self.process_batch([x])[0]
+
+    def process_batch(self, x: Sequence[Number]) -> Sequence[Number | None]:
+        assert len(x) <= self.batch_max
+        if self.sizes:
+            with open(self.sizes, "a") as file:
+                file.write(f"{len(x)}\n")
+        if self.busy_ms:
+            time.sleep(self.busy_ms / 1e3)
+        if self.fail in x:
+            raise ValueError(f"cannot digest {self.fail}")
+        results: list = [None if self.mute and n % self.mute == 0 else Number(n + self.k) for n in x]
+        return {"count": results[1:], "type": ["seven", *results[1:]], None: results}[self.lie]
+
+
+class WriteTogether(Node):
+    """A sink that writes several numbers at once, a line each, with their stamps."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def process(self, x: Number, stamp: Stamp) -> None:
+        self.process_batch([x], [stamp])
+
+    def process_batch(self, x: Sequence[Number], stamp: Sequence[Stamp]) -> None:
+        with open(self.path, "a") as file:
+            file.writelines(f"{s.origin}#{s.seq} {n}\n" for n, s in zip(x, stamp, strict=True))
+
+
 class Sum(Node):
     """Joins: `a` + `b`, or says that there is no `b`."""
 
