@@ -46,6 +46,11 @@ class Stamp(NamedTuple):
         """The present moment on the clock of `captured_ns`."""
         return monotonic_ns() + self.offset_ns
 
+    @property
+    def is_live(self) -> bool:
+        """Whether captures come as they happen, so that age is what it seems; in a lossless run it is not."""
+        return self.offset_ns == 0
+
     def age_ns(self) -> int:
         """Time since the capture. In a lossless run: time since the packet entered the graph."""
         return monotonic_ns() + self.offset_ns - self.captured_ns
@@ -96,6 +101,12 @@ class Node:
         It is asked again at the end: the topic "figures" is what a node has counted, and closes the summary.
         """
         return {}
+
+    idle_after_s: float | None = None
+    """Of a node that must not stay silent: after so long without a step, `idle` is called. Only in live runs."""
+
+    def idle(self, stamp: Stamp) -> Any:
+        """What to emit although nothing has come; `stamp` is of this moment. Called once in each silence."""
 
     def loan(self, shape: tuple[int, ...], dtype: Any = "uint8", output: str = "") -> npt.NDArray[Any]:
         """A new array of undefined content, to be filled and sent by `output` ("" is the sole one).

@@ -121,7 +121,13 @@ class Site:
             if source == node.name:
                 outputs[output].append(outlet)
                 lenders[output] = outlet.loan
-        wiring = Wiring(outputs, on_failure=self._on_failure, lenders=lenders, tally=self.books.nodes[node.name])
+        wiring = Wiring(
+            outputs,
+            on_failure=self._on_failure,
+            lenders=lenders,
+            tally=self.books.nodes[node.name],
+            is_live=not self.part.lossless,
+        )
         if node.is_source:
             door = Door(node.spec.in_flight, self._homes[node.name].bell.ring)
             lossless, frames = self.part.lossless, self.part.frames

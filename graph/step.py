@@ -53,6 +53,8 @@ class Wiring:
     """What lends memory that other processes see, by output."""
     tally: Tally = field(default_factory=Tally)
     """Where the step counts."""
+    is_live: bool = True
+    """Whether time passes as it does outside."""
     on_failure: Callable[[CauceError], None] = lambda _: None
     """Told the error that ends the run."""
 

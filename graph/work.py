@@ -19,10 +19,36 @@ from graph.step import Step, Wiring
 from graph.tally import BOUNDS_NS, BUSY_SEQ, BUSY_SINCE, TOTAL, WAITING
 
 
+NEVER_NS = 3600 * 10**9
+
+
 class Home(Protocol):
     """What a step knows of its worker."""
 
     stopping: bool
+
+
+class Silence:
+    """Since when a node has made no step. It begins with the first: what has not begun cannot be late."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_ns = int(limit_s * 1e9)
+        self._steps = 0
+        self._since_ns = 0
+        self._is_told = True
+
+    def look(self, steps: int) -> int:
+        """When the silence will have lasted too long, on the monotonic clock; 0: it just has. Once in each silence."""
+        now_ns = monotonic_ns()
+        if steps != self._steps:
+            self._steps, self._since_ns, self._is_told = steps, now_ns, False
+        due_ns = self._since_ns + self._limit_ns
+        if self._is_told:
+            return now_ns + NEVER_NS
+        if now_ns < due_ns:
+            return due_ns
+        self._is_told = True
+        return 0
 
 
 class WorkStep(Step):
@@ -43,6 +69,13 @@ class WorkStep(Step):
         self._has_prelude = True
         self._tells_absence = any(w.tells_absence for ways in wiring.outputs.values() for w in ways)
         self._took = self.tally.took.cells
+        self._silence: Silence | None = None
+
+    def setup(self) -> None:
+        """See `Step.setup`."""
+        super().setup()
+        idle_s = None if self.node is None else self.node.idle_after_s
+        self._silence = Silence(idle_s) if idle_s is not None and self._wiring.is_live else None
 
     def advance(self) -> bool:
         """See `Step.advance`."""
@@ -52,6 +85,10 @@ class WorkStep(Step):
             return True
         if self._inbox.is_over():
             self.end()
+        elif self._silence is not None:
+            self.due_ns = self._silence.look(self.tally.steps)
+            if not self.due_ns:
+                self._tell_silence()
         return False
 
     def _advance_one(self, mailbox: Mailbox) -> bool:
@@ -80,6 +117,18 @@ class WorkStep(Step):
                 self._prepare(messages, packet.stamp)
             self._step(packet.stamp, None, packet.sent_ns, packet.ticket, messages)
         return True
+
+    def _tell_silence(self) -> None:
+        """Nothing has come for so long that the node has something to say of it."""
+        origin = next(iter(sorted(self.planned.edges[0].origins)), "")
+        stamp = Stamp(origin, self.cells[BUSY_SEQ], monotonic_ns())
+        try:
+            assert self.node is not None
+            out = self.node.idle(stamp)
+            if out is not None:
+                self.send(out, stamp, stamp.captured_ns, None)
+        except Exception as e:
+            self.raised(e, stamp)
 
     def receive(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """Process a message at once, handed over in the same thread; what cannot be processed now waits."""

@@ -14,6 +14,7 @@ from graph import Node, Stamp
 from graph.errors import nearest
 from nodes.messages import Hazard, Hazards, Priority, Utterance
 from nodes.ops import checks
+from nodes.ops.lateness import Change, Lateness
 from nodes.ops.presence import Glance, Presence
 from nodes.phrases import Style, languages, phrases
 
@@ -29,6 +30,9 @@ SPOKEN: Mapping[str, frozenset[Reason]] = {
 }
 """What is said at which verbosity; what is urgent is said at all of them."""
 MAX_AGE_MS: Mapping[Priority, float] = {1: 700.0, 2: 2000.0, 3: 4000.0}
+VISION = "vision"
+"""The key of what is said of vision itself."""
+VISION_AGE_MS = 10_000.0
 SLACK = 1.2
 """Something counts as farther away again only when it is so many times beyond the border of a zone."""
 
@@ -77,6 +81,8 @@ class Narrate(Node):
         pause_s: Between any two utterances, unless the second is urgent.
         zones_m: Distances at which something that comes nearer is news again.
         near: Nearness (0..1) from which something of unknown distance is called near.
+        late_s: Age from which what is seen is too old to walk by: "vision is late", and later "vision is back"; the same
+            when nothing comes for so long. null: nothing is said of it.
     """
 
     def __init__(
@@ -94,6 +100,7 @@ class Narrate(Node):
         pause_s: float = 1.0,
         zones_m: Sequence[float] = (1.5, 3.0, 6.0),
         near: float = 0.8,
+        late_s: float | None = 1.0,
     ) -> None:
         self.language, self.direction, self.spoken = language, direction, SPOKEN[verbosity]
         self.classes = None if classes is None else frozenset(classes)
@@ -103,6 +110,8 @@ class Narrate(Node):
         self.zones_m, self.near = tuple(zones_m), near
         self.known: dict[str, Presence] = {}
         self.last_said_ns: int | None = None
+        self.lateness = None if late_s is None else Lateness(int(late_s * 1e9))
+        self.idle_after_s = late_s
 
     @classmethod
     def check(cls, params: Mapping[str, Any]) -> Iterable[str]:
@@ -120,6 +129,8 @@ class Narrate(Node):
         if not checks.is_list(zones) or not all(checks.is_number(z) and z > 0 for z in zones):
             yield f"zones_m: is {zones!r}; expected distances in metres, such as [1.5, 3, 6]"
         yield from checks.number_problems(params, "near", low=0, high=1)
+        if params.get("late_s", 1.0) is not None:
+            yield from checks.number_problems(params, "late_s", low=0)
 
     def setup(self) -> None:
         """Read the words."""
@@ -130,6 +141,10 @@ class Narrate(Node):
 
         Somebody at the left is other news than somebody ahead or at the right, and is told of apart.
         """
+        if self.lateness is not None and stamp.is_live:
+            change = self.lateness.seen(stamp.now_ns(), stamp.age_ns())
+            if change is not None:
+                return self._tell(change, stamp)
         now_ns = stamp.captured_ns
         groups: dict[str, list[Hazard]] = {}
         beside = () if sides is None else sides.items
@@ -147,6 +162,17 @@ class Narrate(Node):
         if first.priority > 1 and self.last_said_ns is not None and now_ns - self.last_said_ns < self.pause_ns:
             return None
         return self._say(first, now_ns)
+
+    def idle(self, stamp: Stamp) -> Utterance | None:
+        """Nothing has come for `late_s`."""
+        change = self.lateness.silent() if self.lateness is not None else None
+        return None if change is None else self._tell(change, stamp)
+
+    def _tell(self, change: Change, stamp: Stamp) -> Utterance:
+        """Of vision itself; it is heard before anything else, and however old the frame is."""
+        why = "nothing came" if not stamp.age_ns() // 10**6 else f"what is seen is {stamp.age_ns() / 1e9:.1f} s old"
+        text = self.phrases.vision(change)
+        return Utterance(text, 1, self.language, VISION, VISION_AGE_MS, why=f"vision {change}: {why}")
 
     def _matters(self, h: Hazard) -> bool:
         if self.classes is not None and h.name not in self.classes:

@@ -66,6 +66,10 @@ class Phrases:
         """That there is none of `name` any more."""
         return str(self.words["gone"]).format(names=self.name(name, 2))
 
+    def vision(self, change: Literal["late", "back"]) -> str:
+        """That what is seen is old, or is of now again."""
+        return str(self.words["vision"][change])
+
     def distance(self, metres: float) -> str:
         """A distance, rounded as it is known: half metres under 3 m, whole ones beyond."""
         halves = max(1, round(metres * 2)) if metres < 2.75 else 2 * round(metres)

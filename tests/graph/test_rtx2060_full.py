@@ -33,8 +33,8 @@ def test_the_plan_is_what_was_promised():
     assert plan.nodes["detector"].spec.params["size_wh"] == [640, 640]
     assert plan.nodes["depth"].spec.params["size_wh"] == [378, 378]
     assert plan.nodes["slam"].spec.params["size_wh"] == [256, 256]
-    assert by_name["camera.rgb->depth.image"].every == 3
-    assert by_name["camera.rgb->detector.image"].every == 1
+    assert by_name["upload->depth.image"].every == 3
+    assert by_name["upload->detector.image"].every == 1
     assert plan.nodes["slam"].spec.batch.max == 2
     assert by_name["slam->sides.detections"].capacity == 2  # left and right come together
     threads = {n: plan.nodes[n].worker.name for n in ("camera", "detector", "depth", "slam", "speak", "view")}

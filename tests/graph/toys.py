@@ -338,3 +338,30 @@ class Pid(Node):
 
     def process(self, x: Number) -> Word:
         return Word(str(os.getpid()))
+
+
+class Stutter(Node):
+    """Emits `n` numbers, 20 ms apart, and pauses before those in `pause_at`."""
+
+    def __init__(self, n: int, *, pause_at: Sequence[int] = (), pause_s: float = 1, realtime: bool = True) -> None:
+        self.n, self.pause_at, self.pause_s, self.realtime, self.i = n, pause_at, pause_s, realtime, 0
+
+    def process(self) -> Captured[Number]:
+        if self.i >= self.n:
+            raise EndOfStream
+        i, self.i = self.i, self.i + 1
+        time.sleep(self.pause_s if i in self.pause_at else 0.02)
+        return Captured(Number(i), time.monotonic_ns(), i)
+
+
+class Impatient(Node):
+    """Says each number, and "silence" when none comes for `after_s`."""
+
+    def __init__(self, after_s: float) -> None:
+        self.idle_after_s = after_s
+
+    def process(self, x: Number) -> Word:
+        return Word(str(int(x)))
+
+    def idle(self, stamp: Stamp) -> Word:
+        return Word("silence")
