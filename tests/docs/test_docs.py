@@ -95,7 +95,7 @@ def test_the_model_of_ones_own_is_one_file_as_shown(tmp_path):
     for _, text in blocks("yaml"):
         if text.startswith(OPTION_FILES):
             path = tmp_path / "my_conf" / text.splitlines()[0].removeprefix("# ")
-            path.parent.mkdir(parents=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(re.sub(r"weights: \{.*", f"weights: {conv(tmp_path / 'mine.onnx')}", text))
     plan = load("demo", ["detector=mine", "metrics=none"], config_dir=tmp_path / "my_conf").plan
     assert plan.nodes["detector"].spec.params["name"] == "mine"
