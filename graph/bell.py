@@ -32,6 +32,9 @@ class Bell:
             pass
         self.rung = False
 
+    def leave(self) -> None:
+        """The worker will not wait any more, but what comes must still be taken in."""
+
     def close(self) -> None:
         """Release what the bell holds; nobody waits any more."""
 
@@ -95,6 +98,15 @@ class SocketBell(Bell):
             self.rung = True  # what the listeners put into mailboxes need not wake the thread that runs them
             self._tell(events)
         self._waits = self.rung = False
+
+    def leave(self) -> None:
+        """See `Bell.leave`: from now on everything is urgent."""
+        patient, self._patient = self._patient, []
+        for fd in patient:
+            try:
+                self._epoll.modify(fd, select.EPOLLIN | select.EPOLLET)
+            except OSError:  # it was forgotten at this very moment
+                pass
 
     def close(self) -> None:
         """See `Bell.close`."""

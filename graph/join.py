@@ -54,12 +54,20 @@ class JoinInbox:
         self._required = {p for p, port in node.ports.inputs.items() if port.required}
         self._align_ns = node.spec.align_ms * 1e6
         self._lossless = lossless
+        self._origins = frozenset().union(*(a.edge.origins for a in self._anchors))
+        self._mixed = [i.mailbox for inputs_ in inputs.values() for i in inputs_ if self._origins < i.edge.origins]
+        """Mailboxes where more comes than any anchor can ask for: each asks for its own origin, which is there."""
         joined = any(i.edge.policy != "hold" for inputs_ in self._others.values() for i in inputs_)
         self._newest_wins = joined and all(i.edge.policy == "latest" for i in self._anchors)
 
     def is_over(self) -> bool:
         """Whether nothing more can come."""
         return all(a.mailbox.closed and a.mailbox.head() is None for a in self._anchors)
+
+    def abandon(self) -> None:
+        """The node has ended: what still comes by inputs that do not drive it must keep nobody waiting."""
+        for i in (*self._anchors, *(i for inputs in self._others.values() for i in inputs)):
+            i.mailbox.abandon()
 
     def head(self) -> Packet | None:
         """The packet that drives the next step, left where it is, or None as long as none is decided."""
@@ -77,6 +85,8 @@ class JoinInbox:
 
     def take(self) -> Taken | None:
         """The next set of inputs, or None as long as nothing is decided."""
+        for mailbox in self._mixed:
+            mailbox.keep_only(self._origins)
         anchor = self._next_anchor()
         if anchor is None:
             return None

@@ -43,6 +43,8 @@ class Mailbox:
         self.closed = False
         self.is_cut_off = False
         """Whether its producer is gone for now: nothing is to be waited for, but more may come."""
+        self.is_abandoned = False
+        """Whether its consumer has ended: nothing is kept, and nobody waits for room."""
         self.told: dict[str, Stamp] = {}
         """Up to where each origin has told everything; kept only where absence matters."""
         self._bell = bell
@@ -90,7 +92,7 @@ class Mailbox:
 
     def has_room(self) -> bool:
         """Whether `put` would keep all that waits."""
-        return self.policy != "block" or len(self.packets) - self._markers < self.capacity
+        return self.policy != "block" or self.is_abandoned or len(self.packets) - self._markers < self.capacity
 
     def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """Take in a message, at the cost of the oldest when full. None: there is none for this capture."""
@@ -111,7 +113,13 @@ class Mailbox:
             self._bell.ring()
 
     def _put_special(self, packet: Packet) -> None:
-        """Take in a packet where some are thinned out, held, or without a message."""
+        """Take in a packet where some are thinned out, held, without a message, or of no use any more."""
+        if self.is_abandoned:
+            if packet.message is not None:
+                self.tally.drop("unmatched")
+                if self.on_taken is not None:
+                    self.on_taken()
+            return
         if packet.message is not None and (self._books[OFFERED] - 1) % self.every:
             self._books[THINNED] += 1
             packet = Packet(packet.stamp, None, packet.sent_ns)
@@ -207,6 +215,23 @@ class Mailbox:
             while found is not None and self.packets[0] is not found:
                 self._remove(0, None)
             return found
+
+    def keep_only(self, origins: frozenset[str]) -> None:
+        """Drop what comes of other origins: its consumer can match none of it, and it would take the room."""
+        with self._lock:
+            i = 0
+            while i < len(self.packets):
+                if self.packets[i].stamp.origin in origins:
+                    i += 1
+                else:
+                    self._remove(i, "unmatched")
+
+    def abandon(self) -> None:
+        """The consumer has ended: keep nothing from now on."""
+        self.is_abandoned = self._is_special = True
+        self.clear("unmatched")
+        if self.on_room is not None:
+            self.on_room.ring()
 
     def clear(self, cause: Cause) -> None:
         """Drop all that waits; what is held has had its use."""

@@ -18,7 +18,6 @@ from graph.plan import PlannedNode
 from graph.step import Step, Wiring
 from graph.tally import BOUNDS_NS, BUSY_SEQ, BUSY_SINCE, TOTAL, WAITING
 
-
 NEVER_NS = 3600 * 10**9
 
 
@@ -90,6 +89,12 @@ class WorkStep(Step):
             if not self.due_ns:
                 self._tell_silence()
         return False
+
+    def end(self) -> None:
+        """See `Step.end`."""
+        super().end()
+        if isinstance(self._inbox, JoinInbox):
+            self._inbox.abandon()
 
     def _advance_one(self, mailbox: Mailbox) -> bool:
         packet = mailbox.take()

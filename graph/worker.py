@@ -77,6 +77,7 @@ class Worker:
                 continue
             patience_s = self._patience_s()
             if patience_s == 0:
+                self.bell.leave()
                 return
             self.bell.wait(patience_s)
 

@@ -157,3 +157,29 @@ def test_a_batch_changes_nothing_but_the_number_of_calls(placement: str, batch: 
     assert len(written["alone"][0]) > 60
     assert any("+-" not in line for line in written["alone"][1])
     assert written["together"] == written["alone"]
+
+
+ENDINGS = {
+    "the other source is longer": {
+        "a": toy("Count", n=10, worker="a"),
+        "b": toy("Count", n=200, worker="b"),
+        "join": toy("Sum", align_ms=5, inputs={"a": "a", "b": "b"}),
+    },
+    "captures of another source come on the same edge": {
+        "a": toy("Count", n=10, worker="a"),
+        "b": toy("Count", n=120, period_ms=1, worker="b"),
+        "both": toy("Add", k=0, inputs={"x": ["a", "b"]}, worker="c"),
+        "join": toy("Sum", inputs={"a": "a", "b": "both"}),
+    },
+}
+
+
+@pytest.mark.parametrize("nodes", ENDINGS.values(), ids=[name.replace(" ", "_") for name in ENDINGS])
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.timeout(30)
+def test_a_join_keeps_nobody_waiting_for_what_it_can_never_use(placement: str, nodes: Any, tmp_path: Path) -> None:
+    out = {"out": toy("WriteWord", path=str(tmp_path / "out"), inputs={"word": "join"}, worker="c")}
+    result, runtime = run(placement, **nodes, **out)
+    assert result.end == "finished", result.error
+    assert books_balance(runtime)
+    assert [line.split()[1] for line in lines(tmp_path / "out")[:-2]] == [f"{i}+{i}" for i in range(10)]
