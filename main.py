@@ -90,12 +90,23 @@ def by_hydra() -> None:
         sys.exit(1)
 
 
+_asked_to_end: list[int] = []
+"""Signals that have asked the program to end before a run listens to them."""
+
+
+def _end(number: int, _: object) -> None:
+    _asked_to_end.append(number)
+    sys.exit(0)
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Errors whose text is for people are told in their own words, as the last line, without a traceback."""
     try:
         yield
     except Exception as e:
+        if _asked_to_end:  # a library's own clearing up has failed over the exit that a signal raised in it
+            sys.exit(0)
         if not getattr(e, "is_for_people", False):
             raise
         print(f"error: {e}", file=sys.stderr)
@@ -105,7 +116,7 @@ def told() -> Iterator[None]:
 def main() -> None:
     """The command line."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, _end)
     sys.argv = with_command(sys.argv)
     words = sys.argv[1:]
     with told():

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import main
+
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "tests" / "conf"
 TOY = [f"hydra.searchpath=[file://{CONF}]", "graph=toy", "plugins=[tests]", "metrics=none"]
@@ -165,3 +167,19 @@ def wait_for_python(pid: int) -> None:
 def caught_signals(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in status if line.startswith("SigCgt")).split()[1], 16)
+
+
+def test_a_signal_ends_it_with_exit_code_0_though_a_library_fails_over_it(monkeypatch):
+    """Seen with OmegaConf: what it clears up in `finally` failed, and its error took the place of the exit."""
+    monkeypatch.setattr(main, "_asked_to_end", [])
+    with pytest.raises(SystemExit) as e, main.told():
+        try:
+            main._end(signal.SIGTERM, None)
+        finally:
+            raise AttributeError("half built")
+    assert e.value.code == 0
+
+
+def test_without_a_signal_the_same_error_is_one():
+    with pytest.raises(AttributeError), main.told():
+        raise AttributeError("half built")
