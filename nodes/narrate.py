@@ -81,8 +81,8 @@ class Narrate(Node):
         pause_s: Between any two utterances, unless the second is urgent.
         zones_m: Distances at which something that comes nearer is news again.
         near: Nearness (0..1) from which something of unknown distance is called near.
-        late_s: Age from which what is seen is too old to walk by: "vision is late", and later "vision is back". The same
-            when nothing comes for so long. null: nothing is said of it.
+        late_s: Age from which what is seen is too old to walk by: "vision is late", and later "vision is back".
+            The same when nothing comes for so long. null: nothing is said of it.
     """
 
     def __init__(
