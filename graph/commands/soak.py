@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from threading import Event, Thread, Timer
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,8 @@ class Soak:
     def execute(self, graph: Graph) -> Mapping[str, Any]:
         """Do both, and return all figures; SoakFailed with everything that was not as it should be."""
         self._check()
+        if out := graph.config.get("out"):
+            Path(str(out)).mkdir(parents=True, exist_ok=True)
         found: dict[str, Any] = {"minutes": self.minutes, "starts": self.starts}
         problems: list[str] = []
         before = _shared()
@@ -76,13 +79,14 @@ class Soak:
             found["samples"] = [asdict(s) for s in samples]
             problems += grown(samples, growth_mb=self.growth_mb)
             print(_told(samples), file=sys.stderr)
-        ends = [self._start(i) for i in range(self.starts)]
+        with TemporaryDirectory(prefix="cauce-soak-") as folder:
+            ends = [self._start(i, folder) for i in range(self.starts)]
         found["ends"] = ends
         problems += [f"start {i + 1} of {self.starts}: {end}" for i, end in enumerate(ends) if end != "0"]
         if left := sorted(_shared() - before):
             problems.append(f"left in /dev/shm: {', '.join(left)}")
         found["problems"] = problems
-        if out := graph.config.get("out"):
+        if out:
             report.write(Path(str(out)) / "soak.json", found)
         if problems:
             raise SoakFailed("\n".join(["the graph does not hold out:", *(f"  {p}" for p in problems)]))
@@ -132,10 +136,10 @@ class Soak:
             raise SoakFailed(f"the graph does not hold out:\n  {', '.join(result.stuck)} did not return")
         return samples
 
-    def _start(self, i: int) -> str:
+    def _start(self, i: int, folder: str) -> str:
         """One run as a program of its own, ended in one of three ways; its exit code, or what was wrong."""
         words = [w for w in sys.argv[1:] if w != "soak" and not w.startswith(("command", "out=", "metrics"))]
-        command = [sys.executable, sys.argv[0], *words, "command=run", "metrics=none", "out=null"]
+        command = [sys.executable, sys.argv[0], *words, "command=run", "metrics=none", f"out={folder}/{i}"]
         end = (None, signal.SIGINT, signal.SIGTERM)[i % 3]
         if end is None:
             command.append("command.frames=5")

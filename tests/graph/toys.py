@@ -365,3 +365,15 @@ class Impatient(Node):
 
     def idle(self, stamp: Stamp) -> Word:
         return Word("silence")
+
+
+class Leaky(Node):
+    """Keeps `kb` more with each number, which it hands on."""
+
+    def __init__(self, kb: int = 100) -> None:
+        self.kb = kb
+        self.kept: list[bytes] = []
+
+    def process(self, x: Number) -> Number:
+        self.kept.append(b"x" * (self.kb << 10))
+        return x
