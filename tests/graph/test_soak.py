@@ -40,7 +40,8 @@ def test_what_grows_only_while_it_warms_up_is_no_problem():
 
 def test_memory_that_grows_is_told_by_the_frame():
     (problem,) = grown(samples(memory_mb=1.0), growth_mb=8)
-    assert problem.startswith("memory grew by 2") and "kB a frame" in problem
+    assert problem.startswith("memory grew by 2")
+    assert "kB a frame" in problem
 
 
 @pytest.mark.parametrize("what", ["handles", "threads", "processes", "shared"])
@@ -55,7 +56,7 @@ def test_a_graph_that_stands_still_does_not_hold_out():
 
 
 def test_mistakes_are_told_before_anything_runs():
-    with pytest.raises(ConfigError, match="command.minutes: is -1; expected a number, 0 or more"):
+    with pytest.raises(ConfigError, match=r"command\.minutes: is -1; expected a number, 0 or more"):
         Soak(minutes=-1)._check()
 
 
