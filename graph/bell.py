@@ -131,6 +131,9 @@ class SocketBell(Bell):
             if self._waits and any(fd == self._event for fd, _ in events):
                 os.eventfd_write(self._event, 1)  # it was meant for the worker: a new edge
             self._tell(events)
+            if self._waits:  # what the worker has armed for itself was meant for it too
+                for fd in {fd for fd, _ in events}.intersection(self._patient):
+                    self._arm(fd)
 
     def _tell(self, events: list[tuple[int, int]]) -> None:
         for fd, _ in events:

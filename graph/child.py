@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from concurrent.futures import Future
 from threading import Thread
 from time import sleep
@@ -23,25 +24,32 @@ from graph.tally import Block
 
 PR_SET_PDEATHSIG = 1
 WORDS_EVERY_S = 0.2
+HEARD_BY_PARENT = (signal.SIGINT, signal.SIGTERM)
+"""Signals that a terminal or a service manager sends to all processes; the parent decides what they mean."""
 SWITCH_S = 0.0005  # how long a thread may keep the interpreter from the one that reads the sockets
 
 
 def main(fd: int, parent: int) -> None:
     """Serve the run at the other end of the socket `fd`, started by the process `parent`, until it says so."""
     _die_with(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal's processes; the parent decides
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in HEARD_BY_PARENT:
+        signal.signal(number, lambda *_: None)  # not SIG_IGN, which programs that a node starts would inherit
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD_BY_PARENT)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     sys.setswitchinterval(SWITCH_S)
     control = Control(socket.socket(fileno=fd))
+    code = 0
     try:
         _serve(control)
     except Closed:
         pass
+    except BaseException:
+        traceback.print_exc()
+        code = 1
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)  # libraries that abort when the interpreter takes them down have no say
+        os._exit(code)  # libraries that abort when the interpreter takes them down have no say
 
 
 def _die_with(parent: int) -> None:
@@ -111,7 +119,10 @@ def _made(control: Control, part: Part, plugins: tuple[str, ...], fds: list[int]
 def _report(control: Control, event: str, site: Site, future: Future[Any]) -> None:
     error = future.exception()
     if error is None:
-        _tell(control, event, site.facts)
+        try:
+            _tell(control, event, site.facts)
+        except Exception as e:  # a node's facts are something that pickle refuses
+            _tell(control, "failed", NodeError(site.part.name, "worker", f"{type(e).__name__}: {e}"))
     elif isinstance(error, CauceError):
         _tell(control, "failed", error)
     else:

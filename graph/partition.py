@@ -118,7 +118,7 @@ def problems(plan: Plan) -> Iterator[str]:
     for output, spec in ring_specs(plan).items():
         needs.setdefault(plan.nodes[output[0]].worker.site, {})[output] = spec
     for name, specs in needs.items():
-        limit = next((n.worker.shared_mb for n in plan.nodes.values() if n.worker.name == name), None)
+        limit = plan.workers[name].shared_mb if name != HERE else None
         size = sum(spec.size for spec in specs.values())
         if limit is not None and size > limit * 1e6:
             each = ", ".join(

@@ -11,7 +11,7 @@ from graph import contracts
 from graph.build import Builder
 from graph.errors import ConfigError, nearest
 from graph.node import Contract, Node
-from graph.placement import WorkerSpec, context_problems, parse_placement
+from graph.placement import HERE, WorkerSpec, context_problems, parse_placement
 from graph.ports import Ports, batch_problem, ports_of
 from graph.spec import EdgeSpec, NodeSpec, Policy, parse_nodes, switched_off
 
@@ -132,6 +132,11 @@ class _Planner:
             if spec.worker not in self.workers:
                 hint = nearest(spec.worker, self.workers)
                 self.problems.append(f"nodes.{name}.worker: there is no worker {spec.worker!r} in placement{hint}")
+            elif spec.on_stall == "restart" and self.workers[spec.worker].site == HERE:
+                self.problems.append(
+                    f"nodes.{name}.on_stall: is 'restart', but nothing can end a thread that hangs, only a process; "
+                    f"expected placement.{spec.worker}.kind=process, or on_stall 'warn' or 'stop'"
+                )
         order = self._order()
         if not self.specs:
             self.problems.append("nodes: the graph has no nodes")

@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from threading import Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from graph.build import Builder
+from graph.child import HEARD_BY_PARENT
 from graph.control import Closed, Control
 from graph.partition import Books, Output, Part
 from graph.placement import WorkerSpec
@@ -24,6 +25,7 @@ from graph.tally import BUSY_SINCE, IN_HAND, OFFERED, TAKEN, UP, Block
 from graph.transport.ring import RingSpec
 
 log = logging.getLogger(__name__)
+STACK_S = 0.1  # for a process to print where it hangs, before it is ended
 _MAIN = "import sys; sys.path[:] = {path!r}; from graph.child import main; main({fd}, {parent})"
 
 OnEvent = Callable[["Process", str, Any], None]
@@ -50,6 +52,9 @@ class Process:
         self._closed: Future[list[str]] = Future()
         self._popen: subprocess.Popen[bytes] | None = None
         self._control: Control | None = None
+        self._killed_for = ""
+        self.is_to_restart = False
+        """Whether it was ended in order to be started again, whatever its nodes say of errors."""
 
     @property
     def pid(self) -> int | None:
@@ -60,12 +65,18 @@ class Process:
         """Start it, with new memory for what it sends."""
         ours, theirs = socket.socketpair()
         main = _MAIN.format(path=sys.path, fd=theirs.fileno(), parent=os.getpid())
-        self._popen = subprocess.Popen(
-            [sys.executable, "-c", main], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, close_fds=True
-        )
+        # Ctrl-C goes to all of a terminal's processes; a new one lets it wait until it can say that it does not mind.
+        signals = signal.pthread_sigmask(signal.SIG_BLOCK, HEARD_BY_PARENT)
+        try:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-c", main], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, close_fds=True
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         theirs.close()
         control = self._control = Control(ours)
         self.is_up, self.is_ready = True, False
+        self.is_to_restart, self._killed_for = False, ""
         self.started_at = monotonic()
         level = logging.getLogger().getEffectiveLevel()
         fds = [self._block.fd, *(rings[output] for output in self.part.rings)]
@@ -150,7 +161,14 @@ class Process:
         """End it at once; its listener will find it dead."""
         if self._popen is not None and self.is_up:
             log.warning("placement.%s: its process %d %s; killed", self.part.name, self._popen.pid, why)
+            self._killed_for = why
             self._popen.kill()
+
+    def restart(self, why: str) -> None:
+        """End it at once and have it started anew, also where its nodes' errors would end the run."""
+        self.is_to_restart = True
+        sleep(STACK_S)
+        self.kill(why)
 
     def is_this(self, control: object) -> bool:
         """Whether an event of that connection is about the process that runs now."""
@@ -172,10 +190,13 @@ class Process:
             if link.cells[IN_HAND]:
                 link.cells[IN_HAND] = 0
                 link.drop("lost")
-        for edge, tally_ in self.books.mailboxes.items():
-            tally_.cells[OFFERED] = tally_.settled
+        for edge, end in self.books.mailboxes.items():
             if edge in self.delivered_before:
-                self.delivered_before[edge] = tally_.settled
+                end.cells[OFFERED] = self.delivered_before[edge] = end.settled
+            else:
+                end.drop("lost", end.offered - end.settled)
+        if self._killed_for:
+            return f"{self._killed_for} and was killed"
         if code < 0:
             return f"was killed by {signal.Signals(-code).name}"
         return f"ended with exit code {code}"

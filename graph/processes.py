@@ -86,9 +86,11 @@ class Processes:
     def hear(self, told: Told) -> None:
         """Act on what a process has told; raises the error that ends the run."""
         process = told.process
-        if told.kind == "failed":
+        if told.kind == "failed" and process.restarts.count and not process.is_ready:
+            process.kill(f"could not be set up again ({told.value})")  # which is one failure more of it
+        elif told.kind == "failed":
             raise told.value
-        if told.kind == "ready":
+        elif told.kind == "ready":
             process.facts = told.value
             process.is_ready = True
             if self._runs:
@@ -106,7 +108,8 @@ class Processes:
         names = ", ".join(busy or nodes)
         cause = f"its process (placement.{process.part.name}) {how}" + (" in a step" if busy else "")
         policies = {nodes[name].spec.on_error for name in nodes}
-        pause_s = None if "stop" in policies else process.restarts.next_pause_s(monotonic() - process.started_at)
+        may_restart = process.is_to_restart or "stop" not in policies
+        pause_s = None if not may_restart else process.restarts.next_pause_s(monotonic() - process.started_at)
         if pause_s is not None:
             log.warning("nodes.%s: %s; restart %d in %g s", names, cause, process.restarts.count, pause_s)
             self._due[process.part.name] = monotonic() + pause_s
@@ -136,9 +139,9 @@ class Processes:
         for process in self.by_name.values():
             limit_mb = process.worker.memory_mb
             if process.is_up and not process.is_ready and now - process.started_at > process.worker.start_s:
-                process.kill(f"was not ready {process.worker.start_s:g} s after its start (start_s)")
+                process.kill(f"was not ready within start_s={process.worker.start_s:g}")
             elif limit_mb is not None and process.is_up and (used := process.resident_mb()) > limit_mb:
-                process.kill(f"uses {used:.0f} MB, more than memory_mb={limit_mb:g}")
+                process.kill(f"used {used:.0f} MB, more than memory_mb={limit_mb:g},")
 
     def _start_again(self, process: Process) -> None:
         for output in process.part.rings:  # who still reads the old memory keeps it; the rest of it is freed
@@ -160,6 +163,9 @@ class Processes:
     def _connect(self, edge: PlannedEdge) -> None:
         """Give both ends of an edge a socket to each other, if both are there."""
         source, target = self._end_of(edge.source), self._end_of(edge.target)
+        if isinstance(source, Process) and not source.is_up and source.over.done():
+            target.close_edge(edge)  # it has ended, and will not be there again
+            return
         if any(isinstance(end, Process) and not end.is_up for end in (source, target)):
             return
         output = (edge.source, edge.output)

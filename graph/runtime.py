@@ -104,6 +104,9 @@ class Runtime:
             end = "stopped"
         except CauceError as e:
             end, error = "failed", e
+        except BaseException:  # Ctrl-C where nobody has asked for a stop instead: all the same, nothing is left behind
+            self._shut_down(loops, bounded=True)
+            raise
         stuck = self._shut_down(loops, bounded=end != "finished")
         return Result(end, error, tuple(stuck))
 
@@ -137,7 +140,7 @@ class Runtime:
             yield Watched(self.plan.nodes[name], step.tally, step.stack)
         for process in self.processes.by_name.values():
             for name, tally in process.books.nodes.items():
-                yield Watched(self.plan.nodes[name], tally, process.stack, process.kill)
+                yield Watched(self.plan.nodes[name], tally, process.stack, process.restart)
 
     def _next_event(self) -> None:
         try:

@@ -20,7 +20,7 @@ from typing import Any
 from graph.batch import BatchStep
 from graph.bell import Bell, SocketBell
 from graph.build import Builder
-from graph.errors import CauceError
+from graph.errors import CauceError, NodeError
 from graph.join import JoinInbox
 from graph.mailbox import Mailbox
 from graph.packet import Door
@@ -160,13 +160,20 @@ class Site:
             before.drain()
             before.close()
         try:
-            self._inlets[edge] = Inlet(self.mailboxes[edge], self._homes[edge.target].bell, end, ring, spec)
+            bell, on_error = self._homes[edge.target].bell, partial(self._unreadable, edge)
+            self._inlets[edge] = Inlet(self.mailboxes[edge], bell, end, ring, spec, on_error=on_error)
         finally:
             os.close(ring)
 
     def close_edge(self, edge: PlannedEdge) -> None:
         """Nothing will arrive by `edge` any more: its producer is gone for good."""
+        if (inlet := self._inlets.get(edge)) is not None:
+            inlet.drain()  # what it had sent is still good
         self.mailboxes[edge].close()
+
+    def _unreadable(self, edge: PlannedEdge, e: Exception) -> None:
+        cause = f"{edge.name}: {type(e).__name__}: {e}; the class of a message must be importable in every process"
+        self._on_failure(NodeError(edge.target, "receive", cause))
 
     def start(self) -> None:
         """Start the threads."""

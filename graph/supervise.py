@@ -47,7 +47,7 @@ class Watched:
     tally: Tally
     stack: Callable[[], str]
     """Where its thread is."""
-    kill: Callable[[str], None] | None = None
+    restart: Callable[[str], None] | None = None
     """Ends the node's process, so that it starts anew; None where it has none of its own."""
 
 
@@ -73,8 +73,8 @@ class StallDetector:
             w.tally.cells[STALLS] += 1
             error = Stalled(spec.name, "process", f"it has not returned for {stuck_s:.1f} s", stamp=_at(w))
             log.warning("%s; it is here:\n%s", error, w.stack())
-            if spec.on_stall == "restart" and w.kill is not None:
-                w.kill(f"hangs in {spec.name}")
+            if spec.on_stall == "restart" and w.restart is not None:
+                w.restart(f"hung in {spec.name}")
             fatal = error if spec.on_stall == "stop" else fatal
         return fatal
 

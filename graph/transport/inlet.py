@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from threading import Lock
 
 from graph.bell import Bell, SocketBell
@@ -17,14 +18,22 @@ LARGEST = 1 << 18  # bytes of a datagram; Linux would not let a larger one throu
 class Inlet:
     """One connection of an edge: it lives as long as its producer does."""
 
-    def __init__(self, mailbox: Mailbox, bell: Bell, end: socket.socket, ring_fd: int, spec: RingSpec) -> None:
-        self._mailbox, self._bell, self._socket = mailbox, bell, end
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        bell: Bell,
+        end: socket.socket,
+        ring_fd: int,
+        spec: RingSpec,
+        *,
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        self._mailbox, self._bell, self._socket, self._on_error = mailbox, bell, end, on_error
         self._ring = RingReader(ring_fd, spec)
         self._buffer = bytearray(LARGEST)
         self._view = memoryview(self._buffer)
         self._lock = Lock()
-        self._base = mailbox.taken + sum(mailbox.dropped.values())
-        self._told = 0
+        self._base = mailbox.taken + sum(mailbox.dropped.values()) + len(mailbox)  # what an earlier producer sent
         self.is_open = True
         end.setblocking(False)
         mailbox.is_cut_off = False
@@ -49,7 +58,12 @@ class Inlet:
                 self._take_in(self._view[:size])
 
     def _take_in(self, data: memoryview) -> None:
-        received = wire.decode(data, self._lease)
+        try:
+            received = wire.decode(data, self._lease)
+        except Exception as e:  # whatever the message's own class raises
+            self._mailbox.tally.drop("error")
+            self._on_error(e)
+            return
         if received.kind == wire.END:
             self._mailbox.close()
             return
@@ -70,7 +84,7 @@ class Inlet:
     def _tell_taken(self) -> None:
         """The mailbox has given out a message: tell how many that makes."""
         mailbox = self._mailbox
-        self.tell(wire.TAKEN, mailbox.taken + sum(mailbox.dropped.values()) - self._base)
+        self.tell(wire.TAKEN, max(0, mailbox.taken + sum(mailbox.dropped.values()) - self._base))
 
     def _ended(self) -> None:
         """The producer is gone: nothing is to be waited for until another one is connected, or the edge is closed."""

@@ -6,9 +6,10 @@ To a step it is what a mailbox is: it is offered messages, says whether there is
 from __future__ import annotations
 
 import logging
+import select
 import socket
 from collections.abc import Sequence
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,10 @@ class Link:
         """How often the consumer uses each slot."""
         self._tickets: dict[int, Ticket] = {}
         self._lock = Lock()
+        self._writable = select.poll()
+        self._has_ended = False
+        self._told: dict[str, Stamp] = {}
+        """The last capture of each origin that was offered; kept only where absence matters."""
 
     def connect(self, end: socket.socket, *, is_new: bool, counts_captures: bool) -> None:
         """Send to `end` from now on.
@@ -55,21 +60,39 @@ class Link:
             self._cut()
             end.setblocking(False)
             self._socket, self._number, self._taken = end, 0, 0
+            self._writable = select.poll()
+            self._writable.register(end, select.POLLOUT)
             if is_new:
                 self.tally.cells[CONNECTED] = self.tally.sent
+                self._tell_absences()
+            if self._has_ended:
+                self._tell_end()
         if isinstance(self._bell, SocketBell):
             self._bell.watch(end.fileno(), self.drain, is_urgent=counts_captures)
         self._bell.ring()
 
     def has_room(self) -> bool:
         """Whether a consumer that must not lose anything can take one more; one that is gone has room."""
-        if self._socket is None or self._number - self._taken < self.edge.capacity:
+        if self._number - self._taken >= self.edge.capacity:
+            self.drain()
+        if self._socket is None:
             return True
-        self.drain()
-        return self._socket is None or self._number - self._taken < self.edge.capacity
+        # Large fields may fill the socket before the mailbox is full; whoever empties that tells it by what he takes.
+        return self._number - self._taken < self.edge.capacity and bool(self._writable.poll(0))
 
-    def wants(self, message: Any) -> bool:
+    def _tell_absences(self) -> None:
+        """Tell a new consumer what it will not get, so that nobody behind it waits for that. The lock is held."""
+        for stamp in self._told.values():
+            try:
+                assert self._socket is not None
+                self._socket.send(wire.absence(stamp).datagram(0, has_ticket=False))
+            except OSError:  # it is gone again; the next one will be told
+                return
+
+    def wants(self, stamp: Stamp, message: Any) -> bool:
         """Count an offer; whether it is to be sent, as a message or, by `tells_absence`, as None."""
+        if self.edge.tells_absence:
+            self._told[stamp.origin] = stamp
         if message is None:
             return self.edge.tells_absence
         cells = self.tally.cells
@@ -154,15 +177,18 @@ class Link:
     def end(self) -> None:
         """Tell the consumer that nothing more will come."""
         with self._lock:
-            if self._socket is not None:
-                try:
-                    self._socket.setblocking(True)
-                    self._socket.settimeout(1.0)
-                    self._socket.send(wire.end())
-                except OSError:
-                    pass
-                finally:
-                    self._socket.setblocking(False)
+            self._has_ended = True
+            self._tell_end()
+
+    def _tell_end(self) -> None:
+        """Tell the end, also to a consumer that does not read at the moment. The lock is held."""
+        if self._socket is not None:
+            try:
+                self._socket.send(wire.end())
+            except BlockingIOError:
+                Thread(target=_send_end, args=(self._socket.dup(),), name="cauce-end", daemon=True).start()
+            except OSError:
+                pass
 
     def close(self) -> None:
         """End the connection."""
@@ -170,8 +196,24 @@ class Link:
             self._cut()
 
 
+def _send_end(end: socket.socket) -> None:
+    """Tell the end through `end` as soon as there is room; whoever does not read until then may take any time."""
+    writable = select.poll()
+    writable.register(end, select.POLLOUT)
+    with end:
+        while True:
+            writable.poll()
+            try:
+                end.send(wire.end())
+            except BlockingIOError:
+                continue
+            except OSError:  # the consumer is gone
+                pass
+            return
+
+
 class Outlet:
-    """One output of a node, for all edges that leave the process: a message is encoded and copied once for all."""
+    """One output of a node, for all edges that leave the process: a message is encoded once, copied at most once."""
 
     def __init__(self, ring: RingWriter, links: Sequence[Link]) -> None:
         self.ring, self.links = ring, links
@@ -202,13 +244,13 @@ class Outlet:
 
     def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """Send a message to all that want it; None: there is none for this capture."""
-        takers = [link for link in self.links if link.wants(message)]
+        takers = [link for link in self.links if link.wants(stamp, message)]
         if message is not None:
             if takers:
                 self._send(takers, stamp, message, sent_ns, ticket)
             takers = [link for link in self.links if link.edge.tells_absence and link not in takers]
         if takers:
-            nothing = wire.encode(self.ring, stamp, None, sent_ns)
+            nothing = wire.absence(stamp)
             for link in takers:
                 link.send(nothing, None, counts=False)
 
@@ -218,15 +260,29 @@ class Outlet:
         except wire.NoSlot:
             for link in takers:
                 link.lose("full")
-            self._tell_lost(takers, stamp, sent_ns)
+            self._tell_lost(takers, stamp)
             return
+        except Exception as e:
+            for link in takers:
+                link.lose("error")
+            raise self._unsendable(message, e) from e
         for link in takers:
             link.send(encoded, ticket)
         for slot in encoded.held:
             self.ring.release(slot)
 
-    def _tell_lost(self, takers: list[Link], stamp: Stamp, sent_ns: int) -> None:
-        nothing = wire.encode(self.ring, stamp, None, sent_ns)
+    def _unsendable(self, message: Any, e: Exception) -> wire.Unsendable:
+        """The error of a message that cannot go to another process."""
+        edge, name = self.links[0].edge, type(message).__name__
+        if not isinstance(e, wire.TooBig):
+            return wire.Unsendable(f"its {name} cannot go to another process ({edge.name}): {type(e).__name__}: {e}")
+        return wire.TooBig(
+            f"its {name} does not fit the memory planned for {edge.name}: {e}; "
+            f"correct what `emits` of the node says of it, or `size_bytes` of {name}"
+        )
+
+    def _tell_lost(self, takers: list[Link], stamp: Stamp) -> None:
+        nothing = wire.absence(stamp)
         for link in takers:
             if link.edge.tells_absence:
                 link.send(nothing, None, counts=False)

@@ -1,7 +1,8 @@
 """A message as bytes: small fields travel in the datagram, arrays stay where they are and only their place is told.
 
 Fields are pickled, but no array is: pickle hands out their buffers (protocol 5), which go into slots or, when small,
-behind the fields. Only processes that one run has started exchange these bytes, over sockets without an address.
+behind the fields. Arrays of objects or of dates have no buffer and go with the fields. Only processes that one run has
+started exchange these bytes, over sockets without an address.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import pickle
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from time import monotonic_ns
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ MESSAGE, END = 1, 2
 SLOT, DONE, TAKEN = 1, 2, 3
 SMALL = 4096  # bytes; a smaller array is cheaper to copy into the datagram than to account for
 DATAGRAM = 120_000  # bytes; about half of what Linux lets a socket hold
+MOST_ARRAYS = 1000  # of one message; so their table fits into a datagram too
 
 _PREFIX = struct.Struct("<BBI")  # kind, whether it has a ticket, number
 _HEAD = struct.Struct("<HBI")  # buffers, whether the first holds the fields, bytes of the fields behind the table
@@ -32,7 +35,11 @@ _INLINE = 0xFFFF_FFFF  # in place of a slot: the bytes follow the fields
 _NOTE = struct.Struct("<BI")
 
 
-class TooBig(ValueError):
+class Unsendable(ValueError):
+    """A message that cannot go to another process."""
+
+
+class TooBig(Unsendable):
     """A message does not fit into the slots that were planned for it."""
 
 
@@ -46,7 +53,7 @@ class Encoded:
 
     body: bytes
     slots: Sequence[int]
-    """Slots that its readers use, one entry for each array."""
+    """Slots that its readers use, each once."""
     held: Sequence[int]
     """Slots that were acquired for it; released by the sender once all readers are counted."""
 
@@ -65,7 +72,7 @@ def encode(ring: RingWriter, stamp: Stamp, message: Any, sent_ns: int) -> Encode
 
     Raises:
         NoSlot: All slots are in use.
-        TooBig: An array needs more than a slot.
+        TooBig: An array needs more than a slot, or there are too many arrays.
     """
     packer = _Packer(ring)
     try:
@@ -74,6 +81,12 @@ def encode(ring: RingWriter, stamp: Stamp, message: Any, sent_ns: int) -> Encode
         for slot in packer.held:
             ring.release(slot)
         raise
+
+
+def absence(stamp: Stamp) -> Encoded:
+    """The message that there is none for a capture."""
+    fields = pickle.dumps((tuple(stamp), monotonic_ns(), None), 5)
+    return Encoded(_HEAD.pack(0, False, len(fields)) + fields, (), ())
 
 
 class _Packer:
@@ -108,16 +121,23 @@ class _Packer:
             else:
                 array = np.frombuffer(raw, np.uint8)
                 refs.append(self.ring.find(array) or self.copied(array))
+        if len(refs) > MOST_ARRAYS:
+            raise TooBig(
+                f"it has {len(refs)} arrays, and at most {MOST_ARRAYS} can be told of; put them into one array"
+            )
         table = b"".join([_REF.pack(*ref) for ref in refs])
         body = b"".join((_HEAD.pack(len(refs), far, len(fields)), table, fields, *small))
-        return Encoded(body, [ref.slot for ref in refs if ref.slot != _INLINE], self.held)
+        return Encoded(body, list({ref.slot for ref in refs if ref.slot != _INLINE}), self.held)
 
     def reduced(self, array: npt.NDArray[Any]) -> Any:
-        """How an array is pickled: by its buffer. One with gaps is first copied into a slot, without them."""
-        if not array.flags.forc and array.nbytes > SMALL and not array.dtype.hasobject:
-            dense = self.ring.view(self.place(array.nbytes)).view(array.dtype).reshape(array.shape)
-            np.copyto(dense, array)
-            array = dense
+        """How an array is pickled: by its buffer. One with gaps is first copied, a large one into a slot."""
+        if not array.flags.forc and not array.dtype.hasobject:
+            if array.nbytes > SMALL:
+                dense = self.ring.view(self.place(array.nbytes)).view(array.dtype).reshape(array.shape)
+                np.copyto(dense, array)
+                array = dense
+            else:
+                array = array.copy()
         return array.__reduce_ex__(5)
 
     def copied(self, array: Bytes) -> Ref:
@@ -130,7 +150,7 @@ class _Packer:
         slot_bytes = self.ring.spec.slot_bytes
         if not self.held or self.at + size > slot_bytes:
             if size > slot_bytes:
-                raise TooBig(f"{size} bytes do not fit into a slot of {slot_bytes}")
+                raise TooBig(f"{size} bytes do not fit into a slot of {slot_bytes} bytes")
             slot = self.ring.acquire()
             if slot is None:
                 raise NoSlot
@@ -164,17 +184,26 @@ def decode(data: memoryview, lease: Callable[[Ref], Bytes]) -> Received:
     at += count * _REF.size
     fields: Any = data[at : at + length]
     at += length
+    leased = {span.slot: (span.offset, lease(span).data) for span in _spans(table)}
     buffers: list[Any] = []
-    for ref in table:
-        if ref.slot == _INLINE:
-            buffers.append(bytes(data[at : at + ref.size]))
-            at += ref.size
+    for slot, offset, size in table:
+        if slot == _INLINE:
+            buffers.append(bytes(data[at : at + size]))
+            at += size
         else:
-            buffers.append(lease(ref))
+            start, view = leased[slot]
+            buffers.append(view[offset - start : offset - start + size])
     if far:
         fields = buffers.pop(0)
     stamp, sent_ns, message = pickle.loads(fields, buffers=buffers)
     return Received(MESSAGE, number, has_ticket=bool(has_ticket), stamp=Stamp(*stamp), message=message, sent_ns=sent_ns)
+
+
+def _spans(table: Sequence[Ref]) -> Iterator[Ref]:
+    """What the arrays take of each slot; one lease for all of them, so that a slot is given back by one note."""
+    for slot in {ref.slot for ref in table} - {_INLINE}:
+        start = min(ref.offset for ref in table if ref.slot == slot)
+        yield Ref(slot, start, max(ref.offset + ref.size for ref in table if ref.slot == slot) - start)
 
 
 def note(kind: int, value: int) -> bytes:

@@ -377,3 +377,78 @@ class Leaky(Node):
     def process(self, x: Number) -> Number:
         self.kept.append(b"x" * (self.kb << 10))
         return x
+
+
+class StubbornSetup(Node):
+    """A setup that hangs, dies or fails, `times` times: how often it did is noted in the folder `path`."""
+
+    def __init__(self, path: str, how: str, times: int = 1000) -> None:
+        self.path, self.how, self.times = Path(path), how, times
+
+    def setup(self) -> None:
+        done = len(list(self.path.glob("setup*")))
+        if done >= self.times:
+            return
+        (self.path / f"setup{done}").touch()
+        if self.how == "hangs":
+            time.sleep(60)
+        elif self.how == "dies":
+            os._exit(3)
+        raise OSError("the device is gone")
+
+    def process(self, x: Number) -> Number:
+        return x
+
+
+class Odd:
+    """A message that pickle refuses, or that no other process can make again."""
+
+    def __init__(self, what: object) -> None:
+        self.what = what
+
+    def __reduce__(self) -> Any:
+        return (Odd, (self.what,)) if callable(self.what) else (int, ("odd",))
+
+
+class OddSource(Node):
+    """Emits one message that cannot cross: one that cannot be `sent`, or one that cannot be `received`."""
+
+    def __init__(self, cannot_be: str) -> None:
+        self.cannot_be = cannot_be
+
+    def process(self) -> Captured[Odd]:
+        return Captured(Odd((lambda: None) if self.cannot_be == "sent" else None), time.monotonic_ns())
+
+
+class OddSink(Node):
+    """Takes them."""
+
+    def process(self, x: Odd) -> None: ...
+
+
+class Overgrown(Snap):
+    """Emits pictures that are larger than its contract says."""
+
+    def process(self) -> Captured[Picture]:
+        return Captured(Picture(np.zeros((SIDE, 2 * SIDE), np.int64), 0), 0)
+
+
+class Keep(Write):
+    """Keeps every picture that it is given."""
+
+    def setup(self) -> None:
+        super().setup()
+        self.kept: list[Picture] = []
+
+    def process(self, word: Picture, stamp: Stamp) -> None:
+        self.kept.append(word)
+        super().process(str(all(p.is_whole() for p in self.kept)), stamp)
+
+
+class Choose(Node):
+    """Joins: hands on `a`, which must be of the same capture as `b` where there is one."""
+
+    def process(self, a: Picture, b: Picture | None = None) -> Picture:
+        if b is not None and a.number != b.number:
+            raise ValueError(f"picture {a.number} came with {b.number}")
+        return a

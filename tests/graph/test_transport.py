@@ -1,0 +1,599 @@
+"""What packets cross processes by: slots, bytes, leases and bells; here both ends are in one process."""
+
+import gc
+import os
+import pickle
+import socket
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from graph.bell import Bell, SocketBell
+from graph.mailbox import Mailbox
+from graph.node import Stamp
+from graph.plan import PlannedEdge
+from graph.tally import EdgeTally
+from graph.transport import ring, wire
+from graph.transport.inlet import Inlet
+from graph.transport.outlet import Link, Outlet
+from graph.transport.ring import RingReader, RingSpec, RingWriter
+
+STAMP = Stamp("src", 7, 123, -5)
+SLOT = 64 << 10
+
+
+@pytest.fixture
+def ends():
+    """The two sides of a ring of 6 slots, and what the reader has given back."""
+    return made(RingSpec(6, SLOT, 2))
+
+
+def made(spec: RingSpec) -> tuple[RingWriter, RingReader]:
+    fd = ring.create(spec)
+    try:
+        return RingWriter(fd, spec), RingReader(fd, spec)
+    finally:
+        os.close(fd)
+
+
+class RingUse(RuleBasedStateMachine):
+    """Any use of a ring: a slot is in one hand at a time, and comes back when the last hand opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ring, _ = made(RingSpec(3, 4096, 0))
+        self.uses: Counter[int] = Counter()
+        self.loans: list[tuple[int, list[np.ndarray]]] = []
+
+    def slot_of(self, array: np.ndarray) -> int:
+        return self.ring.find(array).slot
+
+    @property
+    def taken(self) -> set[int]:
+        return set(+self.uses) | {slot for slot, _ in self.loans}
+
+    @rule()
+    def acquire(self) -> None:
+        slot = self.ring.acquire()
+        assert (slot is None) == (len(self.taken) == 3)
+        if slot is not None:
+            assert slot not in self.taken
+            self.uses[slot] += 1
+
+    @rule(size=st.integers(0, 5000))
+    def loan(self, size: int) -> None:
+        array = self.ring.loan(size)
+        assert (array is None) == (size > 4096 or len(self.taken) == 3)
+        if array is not None and size:
+            slot = self.slot_of(array)
+            assert slot not in self.taken
+            array[:] = slot
+            self.loans.append((slot, [array]))
+
+    @precondition(lambda self: +self.uses)
+    @rule(data=st.data())
+    def use(self, data: st.DataObject) -> None:
+        slot = data.draw(st.sampled_from(sorted(+self.uses)))
+        self.ring.use(slot)
+        self.uses[slot] += 1
+
+    @precondition(lambda self: +self.uses)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        slot = data.draw(st.sampled_from(sorted(+self.uses)))
+        self.ring.release(slot)
+        self.uses[slot] -= 1
+
+    @precondition(lambda self: self.loans)
+    @rule(data=st.data(), step=st.sampled_from([1, 2, -1]))
+    def view(self, data: st.DataObject, step: int) -> None:
+        _, arrays = data.draw(st.sampled_from(self.loans))
+        arrays.append(arrays[-1][::step])
+
+    @precondition(lambda self: self.loans)
+    @rule(data=st.data())
+    def drop_an_array(self, data: st.DataObject) -> None:
+        i = data.draw(st.integers(0, len(self.loans) - 1))
+        _, arrays = self.loans[i]
+        del arrays[data.draw(st.integers(0, len(arrays) - 1))]
+        if not arrays:
+            del self.loans[i]
+
+    @precondition(lambda self: self.loans)
+    @rule(data=st.data())
+    def send_a_loan(self, data: st.DataObject) -> None:
+        slot, _ = data.draw(st.sampled_from(self.loans))
+        self.ring.use(slot)
+        self.uses[slot] += 1
+
+    @invariant()
+    def no_slot_leaks(self) -> None:
+        assert self.ring.has_free == (len(self.taken) < 3)
+
+    @invariant()
+    def nobody_else_writes(self) -> None:
+        assert all((array == slot).all() for slot, arrays in self.loans for array in arrays)
+
+    def teardown(self) -> None:
+        for _, arrays in self.loans:  # what was drawn from them is remembered elsewhere
+            arrays.clear()
+        for slot in self.uses.elements():
+            self.ring.release(slot)
+        assert {self.ring.acquire() for _ in range(3)} == {0, 1, 2}
+
+
+TestRingUse = RingUse.TestCase
+TestRingUse.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+@dataclass(frozen=True)
+class Inner:
+    name: str
+    image: Any
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner
+    arrays: tuple[Any, ...]
+    blob: bytes = b""
+    again: Any = None
+
+
+def crossed(sides: tuple[RingWriter, RingReader], message: Any) -> Any:
+    """The message as its consumer gets it; all slots have come back once it is dropped."""
+    writer, reader = sides
+    encoded = wire.encode(writer, STAMP, message, 99)
+    for slot in encoded.slots:
+        writer.use(slot)
+    for slot in encoded.held:
+        writer.release(slot)
+    datagram = bytearray(encoded.datagram(3, has_ticket=True))
+    assert len(datagram) < 2 * wire.DATAGRAM
+    received = wire.decode(memoryview(datagram), lambda ref: reader.lease(ref, lambda: writer.release(ref.slot)))
+    datagram[:] = bytes(len(datagram))  # the buffer is used again for the next one
+    assert (received.kind, received.number, received.has_ticket) == (wire.MESSAGE, 3, True)
+    assert (received.stamp, received.sent_ns) == (STAMP, 99)
+    return received.message
+
+
+def free(writer: RingWriter) -> int:
+    """How many slots are free."""
+    gc.collect()
+    slots = []
+    while (slot := writer.acquire()) is not None:
+        slots.append(slot)
+    for slot in slots:
+        writer.release(slot)
+    return len(slots)
+
+
+def shaped(kind: str, shape: tuple[int, ...], order: str) -> np.ndarray:
+    count = int(np.prod(shape, dtype=int))
+    whole = np.arange(count)
+    if kind == "O":
+        array = np.array([{"i": int(i)} for i in whole], dtype=object)
+    elif kind == "structured":
+        array = np.zeros(count, [("x", "<f4"), ("name", "U3"), ("box", "<i2", (2,))])
+        array["x"], array["name"], array["box"][:, 0] = whole, "abc", whole % 100
+    else:
+        array = whole.astype(kind)
+    array = array.reshape(shape)
+    if order == "F":
+        return np.asfortranarray(array)
+    if not shape:
+        return array
+    if order == "gaps":
+        return array[..., ::2]
+    if order == "negative":
+        return array[::-1]
+    if order == "broadcast":
+        return np.broadcast_to(array, (2, *shape))
+    return array
+
+
+arrays = st.builds(
+    shaped,
+    st.sampled_from(["u1", "<f4", ">i8", "?", "c16", "U2", "S3", "O", "structured", "M8[ns]", "m8[s]", "f2"]),
+    st.sampled_from([(), (0,), (3,), (0, 4), (7, 5), (2, 3, 4), (300, 20)]),
+    st.sampled_from(["C", "F", "gaps", "negative", "broadcast"]),
+)
+leaves = st.one_of(arrays, st.none(), st.integers(), st.floats(allow_nan=False), st.binary(max_size=40), st.text())
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and a.shape == b.shape and bool(np.array_equal(a, b))
+    if isinstance(a, Outer | Inner):
+        return type(a) is type(b) and all(same(v, vars(b)[k]) for k, v in vars(a).items())
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b)
+
+
+def all_arrays(value: Any) -> list[np.ndarray]:
+    if isinstance(value, np.ndarray):
+        return [value]
+    if isinstance(value, Outer | Inner):
+        return all_arrays(list(vars(value).values()))
+    return [a for v in value for a in all_arrays(v)] if isinstance(value, list | tuple) else []
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(leaves, max_size=5), arrays, st.booleans())
+def test_any_message_arrives_as_it_was_and_cannot_be_written_to(values, image, twice):
+    sides = made(RingSpec(8, 4 * SLOT, 0))
+    message = Outer(Inner("x", image), tuple(values), again=image if twice else None)
+    got = crossed(sides, message)
+    assert same(message, got)
+    by_value = "OMm"  # objects and dates have no buffer: each consumer gets its own
+    assert not any(a.flags.writeable for a in all_arrays(got) if a.dtype.kind not in by_value)
+    if twice:
+        assert got.again is got.inner.image
+    del got
+    assert free(sides[0]) == 8
+
+
+@pytest.mark.parametrize("size", [0, 1, wire.SMALL, wire.SMALL + 1, SLOT])
+def test_arrays_of_any_size_that_fits(size, ends):
+    got = crossed(ends, np.arange(size, dtype=np.uint8))
+    assert same(got, np.arange(size, dtype=np.uint8))
+    assert free(ends[0]) == 6 - (size > wire.SMALL)
+
+
+def test_fields_larger_than_a_datagram_go_through_a_slot():
+    sides = made(RingSpec(2, 1 << 20, 0))
+    blob = os.urandom(500_000)
+    got = crossed(sides, Outer(Inner("n" * 100_000, np.arange(5000)), (np.arange(3),), blob))
+    assert got.blob == blob
+    assert same(got.inner.image, np.arange(5000))
+    assert free(sides[0]) == 1
+    del got
+    assert free(sides[0]) == 2
+
+
+def test_many_small_arrays_arrive(ends):
+    many = [np.full(9, i) for i in range(900)]
+    assert same(crossed(ends, many), many)
+
+
+def test_too_many_arrays_are_refused_and_take_no_slot(ends):
+    with pytest.raises(wire.TooBig, match="it has 1500 arrays, and at most 1000 can be told of"):
+        wire.encode(ends[0], STAMP, [np.full(9, i) for i in range(1500)], 0)
+    assert free(ends[0]) == 6
+
+
+def test_an_array_in_the_ring_is_not_copied_and_neither_are_views_of_it(ends):
+    writer, _ = ends
+    array = writer.loan(SLOT).view(np.uint16).reshape(128, -1)
+    array[:] = 5
+    encoded = wire.encode(writer, STAMP, [array, array[64:], array.T], 0)
+    assert encoded.held == []
+    assert encoded.slots == [writer.find(array.view(np.uint8)).slot]
+    got = crossed(ends, [array, array[64:], array.T])
+    array[:] = 6  # nobody should, but so it shows that all of them are the same memory
+    assert all((a == 6).all() for a in got)
+
+
+def test_an_array_with_gaps_is_copied_once_without_them(ends):
+    writer, _ = ends
+    array = writer.loan(SLOT)
+    array[:] = np.arange(SLOT) % 251
+    got = crossed(ends, array[::2])
+    assert same(got, array[::2])
+    assert free(writer) == 4  # the loan, and the copy
+    del array
+    assert free(writer) == 5
+
+
+def test_an_array_larger_than_a_slot_is_refused_with_both_sizes(ends):
+    with pytest.raises(wire.TooBig, match=rf"{SLOT + 1} bytes do not fit into a slot of {SLOT} bytes"):
+        wire.encode(ends[0], STAMP, [np.zeros(5000, np.uint8), np.zeros(SLOT + 1, np.uint8)], 0)
+    assert free(ends[0]) == 6
+
+
+def test_no_slot_is_kept_by_a_message_that_found_too_few(ends):
+    with pytest.raises(wire.NoSlot):
+        wire.encode(ends[0], STAMP, [np.zeros(SLOT, np.uint8) for _ in range(7)], 0)
+    assert free(ends[0]) == 6
+
+
+def test_no_slot_is_kept_by_a_message_that_cannot_be_pickled(ends):
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        wire.encode(ends[0], STAMP, [np.zeros(SLOT, np.uint8), lambda: None], 0)
+    assert free(ends[0]) == 6
+
+
+def test_a_lease_lasts_as_long_as_the_last_view_of_the_last_array(ends):
+    writer, _ = ends
+    got = crossed(ends, Outer(Inner("a", np.arange(2000)), (np.arange(3000), np.arange(4))))
+    assert free(writer) == 5
+    kept = got.inner.image[::3][4:].reshape(-1, 3)
+    small = got.arrays[1]
+    del got
+    assert free(writer) == 5
+    last = memoryview(kept)
+    del kept
+    assert free(writer) == 5
+    assert last.tolist()[0] == [12, 15, 18]
+    del last
+    assert free(writer) == 6  # the small array came with the fields
+    assert same(small, np.arange(4))
+
+
+def test_what_outlives_both_ends_of_the_ring_stays_readable():
+    sides = made(RingSpec(2, SLOT, 1))
+    got = crossed(sides, np.arange(8000))
+    loan = sides[0].loan(100)
+    del sides
+    gc.collect()
+    loan[:] = 1  # no BufferError, and no fault
+    assert same(got, np.arange(8000))
+
+
+class Edge:
+    """An edge across processes with both of its ends in this one; nobody waits at its bells."""
+
+    def __init__(self, policy: str = "latest", capacity: int = 4, spec: RingSpec | None = None) -> None:
+        self.edge = PlannedEdge("src", "", "out", "x", object, policy, capacity)
+        self.spec = spec or RingSpec(4, SLOT, 0)
+        self.bell = SocketBell("test")
+        self.mailbox = Mailbox(capacity, bell=self.bell, policy=policy)
+        self.tally = EdgeTally()
+        self.errors: list[Exception] = []
+        self.start_producer()
+        self.connect()
+
+    def start_producer(self) -> None:
+        self.fd = ring.create(self.spec)
+        self.ring = RingWriter(self.fd, self.spec)
+        self.link = Link(self.edge, self.ring, Bell(), self.tally)
+        self.outlet = Outlet(self.ring, [self.link])
+
+    def connect(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.inlet = Inlet(self.mailbox, self.bell, theirs, self.fd, self.spec, on_error=self.errors.append)
+        self.link.connect(ours, is_new=False, counts_captures=False)
+
+    def offer(self, seq: int, message: Any) -> None:
+        self.outlet.offer(Stamp("src", seq, seq), message, 0, None)
+
+    def take(self) -> Any:
+        self.inlet.drain()
+        packet = self.mailbox.take()
+        return None if packet is None else packet.message
+
+    def close(self) -> None:
+        self.link.close()
+        self.inlet.close()
+        self.bell.close()
+        os.close(self.fd)
+
+
+@pytest.fixture
+def edge():
+    edge = Edge()
+    yield edge
+    edge.close()
+
+
+def test_a_frame_that_is_kept_costs_one_slot_and_newer_ones_pass(edge):
+    kept = []
+    for seq in range(30):
+        edge.offer(seq, np.full(SLOT, seq % 250, np.uint8))
+        got = edge.take()
+        assert (got == seq % 250).all()
+        if seq == 3:
+            kept.append(got)
+    assert (kept[0] == 3).all()
+    assert edge.tally.dropped["full"] == 0
+
+
+def test_without_a_slot_messages_are_lost_as_full_and_counted(edge):
+    kept = []
+    for seq in range(6):
+        edge.offer(seq, np.full(SLOT, seq, np.uint8))
+        kept.append(edge.take())
+    assert [int(k[0]) for k in kept[:4]] == [0, 1, 2, 3]
+    assert edge.tally.dropped["full"] == 2
+    kept.clear()
+    edge.offer(6, np.full(SLOT, 6, np.uint8))
+    assert edge.take()[0] == 6
+
+
+def test_a_consumer_that_is_gone_gives_all_back(edge):
+    for seq in range(3):
+        edge.offer(seq, np.zeros(SLOT, np.uint8))
+    kept = edge.take()
+    edge.inlet.close()
+    edge.link.drain()
+    assert free(edge.ring) == 4
+    assert edge.link.has_room()
+    edge.offer(3, np.ones(SLOT, np.uint8))
+    assert edge.tally.dropped["lost"] == 1
+    assert not kept.any()
+
+
+@pytest.mark.parametrize("size", [10, 50_000])
+def test_a_blocking_edge_loses_nothing_however_large_its_fields(size):
+    edge = Edge("block", capacity=500)
+    sent, got = 0, []
+    while len(got) < 600:
+        while sent < 600 and edge.link.has_room():
+            edge.offer(sent, str(sent) + "x" * size)
+            sent += 1
+        message = edge.take()
+        assert message is not None
+        got.append(int(message.rstrip("x")))
+    assert got == list(range(600))
+    assert edge.tally.lost == 0
+    edge.close()
+
+
+def test_a_blocking_edge_has_room_for_its_capacity():
+    edge = Edge("block", capacity=3)
+    for seq in range(3):
+        assert edge.link.has_room()
+        edge.offer(seq, seq)
+    assert not edge.link.has_room()
+    edge.take()
+    assert edge.link.has_room()
+    edge.close()
+
+
+def test_a_new_producer_gets_no_room_for_what_the_old_one_had_sent():
+    edge = Edge("block", capacity=2)
+    edge.offer(0, "a")
+    edge.offer(1, "b")
+    edge.inlet.drain()
+    edge.inlet.close()
+    edge.link.close()
+    edge.start_producer()
+    edge.connect()
+    edge.offer(2, "c")
+    edge.offer(3, "d")
+    assert not edge.link.has_room()
+    assert [edge.take(), edge.take()] == ["a", "b"]
+    assert not edge.link.has_room()
+    assert edge.take() == "c"
+    assert edge.link.has_room()
+    edge.close()
+
+
+def test_the_end_reaches_a_consumer_that_has_stopped_reading_for_a_while():
+    edge = Edge(capacity=1000)
+    edge.inlet.close()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    edge.link.connect(ours, is_new=False, counts_captures=False)
+    while not edge.tally.dropped["full"]:
+        edge.offer(0, "x" * 20_000)
+    edge.outlet.close()
+    assert not edge.mailbox.closed
+    edge.inlet = Inlet(edge.mailbox, edge.bell, theirs, edge.fd, edge.spec, on_error=edge.errors.append)
+    until(lambda: edge.take() is None and edge.mailbox.closed)
+    edge.close()
+
+
+def test_a_consumer_that_comes_after_the_end_is_told(edge):
+    edge.outlet.close()
+    edge.inlet.close()
+    edge.inlet.drain()
+    edge.mailbox.closed = False
+    edge.connect()
+    edge.inlet.drain()
+    assert edge.mailbox.closed
+
+
+class Poison:
+    def __reduce__(self) -> Any:
+        return int, ("poison",)
+
+
+def test_what_cannot_be_read_is_told_and_the_next_is_read(edge):
+    edge.offer(0, Poison())
+    edge.offer(1, "good")
+    assert edge.take() == "good"
+    assert [str(e) for e in edge.errors] == ["invalid literal for int() with base 10: 'poison'"]
+    assert edge.mailbox.dropped["error"] == 1
+
+
+def test_what_cannot_be_sent_is_told_with_the_edge_and_counted(edge):
+    with pytest.raises(wire.Unsendable, match=r"its Outer cannot go to another process \(src->out.x\): .*local"):
+        edge.offer(0, Outer(Inner("x", lambda: None), ()))
+    with pytest.raises(wire.TooBig) as caught:
+        edge.offer(1, Outer(Inner("x", np.zeros(SLOT + 8, np.uint8)), ()))
+    assert str(caught.value) == (
+        f"its Outer does not fit the memory planned for src->out.x: {SLOT + 8} bytes do not fit into a slot of "
+        f"{SLOT} bytes; correct what `emits` of the node says of it, or `size_bytes` of Outer"
+    )
+    assert edge.tally.dropped["error"] == 2
+    assert edge.tally.sent == 0
+
+
+def test_many_arrays_in_one_slot_are_given_back_by_one_note(edge):
+    """Hundreds of notes would not fit into the socket at once, and those that do not would be slots that never end."""
+    spec = RingSpec(2, 8 << 20, 0)
+    edge.close()
+    edge.__init__(spec=spec)
+    for seq in range(4):
+        edge.offer(seq, [np.full(5000, i % 256, np.uint8) for i in range(900)])
+        got = edge.take()
+        assert all((a == i % 256).all() for i, a in enumerate(got))
+        del got
+    assert edge.tally.lost == 0
+
+
+def until(condition: Any, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("is_urgent", [True, False])
+def test_no_wake_up_is_lost_among_many_ringers_and_sockets(is_urgent):
+    """Each ringer waits until it was heard before it rings again, so a single wake-up lost would be a hang."""
+    bell = SocketBell("test")
+    count, rounds, sockets = 4, 300, []
+    asked, heard = [0] * count, [0] * count
+    got = [0] * count
+    stop = threading.Event()
+
+    def listener(i: int, end: socket.socket) -> Any:
+        def read() -> None:
+            while True:
+                try:
+                    end.recv(64)
+                except BlockingIOError:
+                    return
+                got[i] += 1
+                bell.ring()
+
+        return read
+
+    def wait() -> None:
+        while not stop.is_set():
+            for i in range(count):
+                heard[i] = asked[i]
+            bell.wait(None)
+
+    def ring_in_turn(i: int) -> None:
+        for n in range(1, rounds + 1):
+            asked[i] = n
+            bell.ring()
+            until(lambda n=n: heard[i] >= n)
+
+    def send_in_turn(i: int) -> None:
+        for n in range(1, rounds + 1):
+            sockets[i].send(b"x")
+            until(lambda n=n: got[i] >= n)
+
+    for i in range(count):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        theirs.setblocking(False)
+        sockets += [ours]
+        sockets[i : i + 1] = [ours]
+        bell.watch(theirs.fileno(), listener(i, theirs), is_urgent=is_urgent or i % 2 == 0)
+        asked.append(theirs)  # kept open
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    ringers = [threading.Thread(target=f, args=(i,)) for i in range(count) for f in (ring_in_turn, send_in_turn)]
+    for ringer in ringers:
+        ringer.start()
+    for ringer in ringers:
+        ringer.join()
+    stop.set()
+    bell.ring()
+    waiter.join()
+    bell.close()
+    assert (got, heard) == ([rounds] * count, [rounds] * count)
+    for end in [*sockets, *asked[count:]]:
+        end.close()
