@@ -89,11 +89,23 @@ class JoinInbox:
             mailbox.keep_only(self._origins)
         anchor = self._next_anchor()
         if anchor is None:
+            self._expire()
             return None
         try:
             return self._take_with(anchor, self._newest_complete(anchor))
         except _Undecided:
             return None
+
+    def _expire(self) -> None:
+        """Drop what no anchor can match any more, since none waits: it would keep its source from letting others in."""
+        if not any(i.mailbox.packets for inputs in self._others.values() for i in inputs):
+            return
+        told = [(a, a.mailbox.tells_no_more, dict(a.mailbox.told)) for a in self._anchors]
+        if self._next_anchor() is not None:  # it came just now
+            return
+        for i in (i for inputs in self._others.values() for i in inputs if i.edge.policy != "hold"):
+            while (head := i.mailbox.head()) is not None and _is_past(head.stamp, told):
+                i.mailbox.take_this(head, "unmatched")
 
     def _next_anchor(self) -> _Input | None:
         """The anchor edge whose oldest packet is the oldest of all."""
@@ -179,6 +191,14 @@ class JoinInbox:
         if patient and not i.has_told(stamp):
             raise _Undecided
         return i.mailbox.nearest(stamp.captured_ns, self._align_ns)
+
+
+def _is_past(stamp: Stamp, told: list[tuple[_Input, bool, dict[str, Stamp]]]) -> bool:
+    """Whether no anchor will match the capture `stamp`, by what each has told, and whether it may tell more."""
+    same = [t for t in told if stamp.origin in t[0].edge.origins]
+    return all(
+        no_more or (stamp.origin in seen and seen[stamp.origin].seq >= stamp.seq) for _, no_more, seen in same or told
+    )
 
 
 def _told_until(mailbox: Mailbox, captured_ns: int) -> bool:

@@ -1,5 +1,6 @@
 """Process workers that die, hang, leak or lie: what is said, what goes on, and that nothing is left behind."""
 
+import gc
 import os
 import random
 import re
@@ -97,29 +98,35 @@ def test_a_worker_that_dies_ends_the_run_unless_its_nodes_say_otherwise(tmp_path
 
 @pytest.mark.parametrize("policy", ["restart", "skip"])
 def test_a_worker_that_dies_is_started_again(policy, tmp_path, caplog):
-    middle = toy("Suicide", path=str(tmp_path), at=[7, 20], on_error=policy, backoff_s=0.01)
-    result, runtime = ran(branches(tmp_path, middle))
+    middle = toy("Suicide", path=str(tmp_path), at=[7], on_error=policy, backoff_s=0.01)
+    nodes = branches(tmp_path, middle, realtime=True, n=150)  # for as long as a process takes to come back
+    for name, port in (("mid", "x"), ("out", "word"), ("other", "word")):
+        nodes[name]["inputs"] = {port: {"source": nodes[name]["inputs"][port], "policy": "block", "capacity": 50}}
+    result, runtime = ran(nodes)
     assert result.end == "finished", result.error
-    assert runtime.tally("mid").restarts == 2
-    assert numbers(tmp_path / "other") == list(range(30))
-    got = numbers(tmp_path / "out")
-    assert got == sorted(set(got) - {7, 20})
+    assert runtime.tally("mid").restarts == 1
+    got, entered = numbers(tmp_path / "out"), numbers(tmp_path / "other")
+    assert len(entered) == 150 - drops(runtime)["in_flight"]
+    assert 0 < len(got) == len(entered) - drops(runtime)["lost"]
+    assert got == sorted(set(entered) & set(got) - {7})
+    assert got[-1] == entered[-1]
     assert lines(tmp_path / "out")[-2:] == ["finish", "close"]
-    assert drops(runtime) == {"lost": 30 - len(got)}
+    assert drops(runtime).keys() <= {"lost", "in_flight"}
     assert "nodes.mid: its process (placement.b) was killed by SIGKILL in a step; restart 1 in 0.01 s" in caplog.text
-    accounted_for(runtime, 2)
+    accounted_for(runtime, 1)
 
 
 def test_skip_goes_on_without_a_worker_that_dies_too_often(tmp_path, caplog):
-    middle = toy("Suicide", path=str(tmp_path), at=list(range(30)), on_error="skip", max_restarts=2, backoff_s=0.01)
-    nodes = branches(tmp_path, middle, realtime=True, period_ms=5, n=400)
-    result, runtime = ran(nodes)
-    assert result.end == "finished", result.error
+    middle = toy("Suicide", path=str(tmp_path), at=list(range(900)), on_error="skip", max_restarts=2, backoff_s=0.01)
+    out, other = tmp_path / "out", tmp_path / "other"
+    with running(branches(tmp_path, middle, realtime=True, n=10**6)) as (runtime, results):
+        until(lambda: out.exists() and lines(out) == ["finish"])  # its stream has ended, like any other
+        seen = len(numbers(other))
+        until(lambda: len(numbers(other)) > seen + 20)
+    assert results[0].end == "stopped"
     assert "nodes.mid: its process (placement.b) was killed by SIGKILL in a step once too often" in caplog.text
     assert runtime.tally("mid").restarts == 2
-    assert numbers(tmp_path / "out") == []
-    assert lines(tmp_path / "out")[-2:] == ["finish", "close"]  # its stream has ended, like any other
-    assert numbers(tmp_path / "other")[-1] == 399
+    assert numbers(out) == []
     accounted_for(runtime, 3)
 
 
@@ -447,6 +454,7 @@ def test_an_exception_from_outside_leaves_no_process(tmp_path):
 
 
 def held() -> tuple[int, int]:
+    gc.collect()  # runs refer to themselves, and their memory to its descriptor
     return len(os.listdir("/proc/self/fd")), threading.active_count()
 
 
@@ -456,6 +464,7 @@ def test_runs_leave_no_descriptor_and_no_thread(tmp_path):
         "out": toy("Album", path=str(tmp_path / "out"), inputs={"word": "src"}),
     }
     ran(nodes)
+    until(lambda: not [t for t in threading.enumerate() if t.name.startswith("cauce-")])
     before = held()
     for _ in range(20):
         assert ran(nodes)[0].end == "finished"
