@@ -101,7 +101,7 @@ class JoinInbox:
         if not any(i.mailbox.packets for inputs in self._others.values() for i in inputs):
             return
         told = [(a, a.mailbox.tells_no_more, dict(a.mailbox.told)) for a in self._anchors]
-        if self._next_anchor() is not None:  # it came just now
+        if any(a.mailbox.head() is not None for a in self._anchors):  # it is undecided yet, or came just now
             return
         for i in (i for inputs in self._others.values() for i in inputs if i.edge.policy != "hold"):
             while (head := i.mailbox.head()) is not None and _is_past(head.stamp, told):

@@ -235,15 +235,15 @@ def test_a_leak_is_ended_at_the_limit(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("how", "cause"),
+    ("how", "start_s", "cause"),
     [
-        ("hangs", "was not ready within start_s=1.5 and was killed"),
-        ("dies", "ended with exit code 3"),
+        ("hangs", 1.5, "was not ready within start_s=1.5 and was killed"),
+        ("dies", 60, "ended with exit code 3"),
     ],
 )
-def test_a_setup_that_does_not_come_back_ends_the_run(how, cause, tmp_path):
+def test_a_setup_that_does_not_come_back_ends_the_run(how, start_s, cause, tmp_path):
     nodes = branches(tmp_path, toy("StubbornSetup", path=str(tmp_path), how=how))
-    result, _ = ran(nodes, b={"kind": "process", "start_s": 1.5})
+    result, _ = ran(nodes, b={"kind": "process", "start_s": start_s})
     assert str(result.error) == f"nodes.mid: process failed: its process (placement.b) {cause}"
     assert not (tmp_path / "out").exists() or numbers(tmp_path / "out") == []
 
@@ -392,8 +392,9 @@ def shared() -> set[str]:
     return {path.name for path in Path("/dev/shm").iterdir()}
 
 
-@pytest.mark.parametrize("whom", ["the parent", "its group"])
-@pytest.mark.parametrize("moment", ["at once", "later"])
+@pytest.mark.parametrize(
+    ("whom", "moment"), [("the parent", "at once"), ("the parent", "later"), ("its group", "later")]
+)
 def test_children_die_with_their_parent_and_leave_nothing(whom, moment, tmp_path):
     before = shared()
     with program(tmp_path, until_it_runs=moment == "later") as (popen, children):
@@ -404,8 +405,15 @@ def test_children_die_with_their_parent_and_leave_nothing(whom, moment, tmp_path
     assert shared() <= before
 
 
-@pytest.mark.parametrize(("number", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGTERM, True)])
-@pytest.mark.parametrize("moment", ["at once", "later"])
+@pytest.mark.parametrize(
+    ("number", "to_all", "moment"),
+    [
+        (signal.SIGINT, True, "at once"),
+        (signal.SIGINT, True, "later"),
+        (signal.SIGTERM, True, "at once"),
+        (signal.SIGTERM, False, "later"),
+    ],
+)
 def test_a_signal_ends_it_in_two_seconds_with_exit_code_0(number, to_all, moment, tmp_path):
     with program(tmp_path, until_it_runs=moment == "later") as (popen, children):
         started = time.monotonic()
