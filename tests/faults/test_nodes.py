@@ -175,3 +175,20 @@ def test_frames_ends_the_run_after_so_many_captures(tmp_path):
     result, _ = run("threads", frames=7, **graph(tmp_path / "out", toy("Add")))
     assert result.end == "finished"
     assert len(lines(tmp_path / "out")) == 7 + 2
+
+
+@pytest.mark.parametrize("placement", ["inline", "threads", "processes"])
+def test_a_join_shuts_no_door_over_captures_that_its_anchor_says_nothing_of(placement, tmp_path):
+    """The other branch brings them all the same, and each keeps the only ticket as long as it waits."""
+    nodes = {
+        "src": toy("Count", n=60, realtime=True, period_ms=5, worker="a", in_flight=1),
+        "need": toy("Add", k=0, mute=3, inputs={"x": "src"}, worker="b"),
+        "may": toy("Add", k=100, busy_ms=2, inputs={"x": "src"}, worker="c"),
+        "join": toy("Both", inputs={"a": "need", "b": "may"}),
+        "out": toy("WriteWord", path=str(tmp_path / "out"), inputs={"word": "join"}),
+    }
+    result, runtime = run(placement, **nodes)
+    assert result.end == "finished"
+    assert len(lines(tmp_path / "out")) > 5 + 2
+    assert drops(runtime)["unmatched"] > 5
+    assert books_balance(runtime)
