@@ -28,7 +28,7 @@ class Log:
     cpu_ns: int
     pid: int
     grown: int
-    """Bytes of memory of its own that it has more than at its first frame."""
+    """Bytes of memory of its own that it has more than when it had settled."""
     shares: dict[str, float] = field(default_factory=dict)
     up_ns: int = 0
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,11 @@ def killed(table: Table) -> None:
     print("\nthe consumer is killed by SIGKILL, at 50 frames a second")
     feed = Feed(table.scale.frame_bytes, fps=FPS, n=int(FPS * (AFTER_S + WATCHED_S)))
     for peer in (p for p in table.peers if isinstance(p, Peer) and p.name != "mp.Queue"):
-        run = peer.killed(feed, after_s=AFTER_S, watch_s=WATCHED_S)
-        over = len(run.t0_ns) == feed.n + feed.warm
-        print(f"    {peer.name:<40}{'goes on' if over else f'stands still after {len(run.t0_ns) - feed.warm} frames'}")
+        before = set(_segments())
+        run = peer.killed(replace(feed, n=int(FPS * 2 * AFTER_S)), after_s=AFTER_S, watch_s=AFTER_S)
+        sent, left = len(run.t0_ns) - feed.warm, len(set(_segments()) - before)
+        what = "goes on" if sent > FPS * 1.9 * AFTER_S else f"stands still after {sent} frames"
+        print(f"    {peer.name:<40}{what}; both killed: {left} files left in /dev/shm")
     if table.ours.kind != "process":
         print(f"    {table.ours.name}: no process to kill: skipped")
         return

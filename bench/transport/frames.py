@@ -21,6 +21,8 @@ PAGE_BYTES = 4096
 WARM_UP = 12
 WARM_UP_S = 0.005
 DATA, WARM, END = 0, 1, 2
+SETTLED = 4
+"""Frames after which a process has the memory that it needs."""
 
 Variant = Literal["copy", "in place"]
 
@@ -137,7 +139,9 @@ class Shutter:
         if i == 0:
             time.sleep(0.2 if feed.warm else 0)
             self._shares = shares(self.folder, feed.pause_s) if feed.pause_s else {}
-            self._start_ns, self._cpu_ns, self._memory = monotonic_ns(), cpu_ns(), memory_bytes()
+            self._start_ns, self._cpu_ns = monotonic_ns(), cpu_ns()
+        if i == SETTLED:
+            self._memory = memory_bytes()
         if (feed.n and i >= feed.n) or (feed.seconds and monotonic_ns() - self._start_ns >= feed.seconds * 1e9):
             return None
         if feed.fps:
@@ -156,7 +160,7 @@ class Shutter:
         n = self.seq - self.feed.warm
         save(
             self.path, rows=np.zeros((0, 4), np.int64), sent=n, cpu_ns=cpu_ns() - self._cpu_ns, pid=os.getpid(),
-            grown=memory_bytes() - self._memory, shares=json.dumps(self._shares),
+            grown=memory_bytes() - self._memory if self._memory else 0, shares=json.dumps(self._shares),
         )  # fmt: skip
 
 
@@ -183,7 +187,9 @@ class Taker:
         if kind != DATA:
             return kind
         if not self.rows:
-            self._cpu_ns, self._memory = cpu_ns(), memory_bytes()
+            self._cpu_ns = cpu_ns()
+        if len(self.rows) == SETTLED:
+            self._memory = memory_bytes()
         touch(frame)
         self.rows.append((seq, t0_ns, received_ns, monotonic_ns()))
         if self.use.work_s:
@@ -196,8 +202,8 @@ class Taker:
         """Write the log; under a name with the process's id, so that a restarted consumer keeps what was written."""
         save(
             self.folder / f"{self.name}.{os.getpid()}.npz", rows=np.array(self.rows, np.int64).reshape(-1, 4),
-            sent=0, cpu_ns=cpu_ns() - self._cpu_ns if self.rows else 0, pid=os.getpid(),
-            grown=memory_bytes() - self._memory if self.rows else 0, shares=json.dumps(self._shares), up_ns=self.up_ns,
+            sent=0, cpu_ns=cpu_ns() - self._cpu_ns if self.rows else 0, pid=os.getpid(), up_ns=self.up_ns,
+            grown=memory_bytes() - self._memory if self._memory else 0, shares=json.dumps(self._shares),
         )  # fmt: skip
 
 
