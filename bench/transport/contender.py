@@ -49,8 +49,8 @@ class Run:
     producer: Log | None
     """None: it did not come to its end."""
     consumers: list[Log]
-    t0_ns: np.ndarray
-    """Stamps of all frames that were made, those of the warm-up first."""
+    made_ns: np.ndarray
+    """(n, 2) int64 of all frames that were made, those of the warm-up first: stamp, complete."""
     trouble: str = ""
 
     @property
@@ -85,10 +85,10 @@ def folder() -> Iterator[Path]:
 def read(path: Path, trouble: str = "") -> Run:
     """What the processes of a run left in its folder."""
     logs = {p.stem: _log(p) for p in sorted(path.glob("*.npz"))}
-    t0 = path / "producer.t0.npy"
-    t0_ns = np.load(t0) if t0.is_file() else np.zeros(0, np.int64)
+    made = path / "producer.made.npy"
+    made_ns = np.load(made) if made.is_file() else np.zeros((0, 2), np.int64)
     consumers = sorted((log for name, log in logs.items() if name != "producer"), key=lambda log: log.up_ns)
-    return Run(logs.get("producer"), consumers, t0_ns[t0_ns > 0], trouble)
+    return Run(logs.get("producer"), consumers, made_ns[made_ns[:, 0] > 0], trouble)
 
 
 def until(is_so: Callable[[], bool], patience_s: float = 30.0) -> None:

@@ -91,8 +91,8 @@ def produce(node: Any, feed: Feed, path: Path) -> None:
     while (due := shutter.wait()) is not None:
         # The array is wrapped; `send_output` copies it into shared memory.
         frame, t0_ns = fill(lambda: own, own, "in place", *due)
+        shutter.made(t0_ns)
         node.send_output("frame", pyarrow.array(frame))
-        shutter.sent(t0_ns)
     shutter.save()
     time.sleep(UP_S)
 

@@ -33,7 +33,7 @@ def killed(table: Table) -> None:
     for peer in (p for p in table.peers if isinstance(p, Peer) and p.name != "mp.Queue"):
         before = set(_segments())
         run = peer.killed(replace(feed, n=int(FPS * 2 * AFTER_S)), after_s=AFTER_S, watch_s=AFTER_S)
-        sent, left = len(run.t0_ns) - feed.warm, len(set(_segments()) - before)
+        sent, left = len(run.made_ns) - feed.warm, len(set(_segments()) - before)
         what = "goes on" if sent > FPS * 1.9 * AFTER_S else f"stands still after {sent} frames"
         print(f"    {peer.name:<40}{what}; both killed: {left} files left in /dev/shm")
     if table.ours.kind != "process":
@@ -45,7 +45,7 @@ def killed(table: Table) -> None:
 
 def _killed(table: Table, feed: Feed) -> None:
     run, killed_ns = kill_consumer(table.ours, feed)
-    counted = run.t0_ns[feed.warm :]
+    counted = run.made_ns[feed.warm :, 0]
     pauses = np.diff(counted) - 1e9 / FPS
     print(f"    {table.ours.name}: {len(counted)} of {feed.n} frames sent {run.trouble}")
     table.limit("killed: the producer's longest stall", float(max(pauses)), 100 * MS, "ms")

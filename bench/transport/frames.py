@@ -125,9 +125,9 @@ class Shutter:
         self._start_ns = self._cpu_ns = self._memory = 0
         self._shares: dict[str, float] = {}
         # Written as it goes, since a producer may stand still for ever.
-        rows = feed.warm + (feed.n or int(feed.seconds * 200_000))
-        path = folder / f"{name}.t0.npy"
-        self._t0_ns = np.lib.format.open_memmap(path, mode="w+", dtype=np.int64, shape=(rows,)) if feed.n else None
+        rows = feed.warm + feed.n
+        path = folder / f"{name}.made.npy"
+        self._made = np.lib.format.open_memmap(path, mode="w+", dtype=np.int64, shape=(rows, 2)) if feed.n else None
         announce(folder, name)
 
     def wait(self) -> tuple[int, int] | None:
@@ -150,10 +150,10 @@ class Shutter:
                 time.sleep(left_ns / 1e9)
         return self.seq, DATA
 
-    def sent(self, t0_ns: int) -> None:
-        """The frame has been made, with this stamp."""
-        if self._t0_ns is not None and self.seq < len(self._t0_ns):
-            self._t0_ns[self.seq] = t0_ns
+    def made(self, t0_ns: int) -> None:
+        """The frame with this stamp is complete, and will now be sent."""
+        if self._made is not None and self.seq < len(self._made):
+            self._made[self.seq] = t0_ns, monotonic_ns()
         self.seq += 1
 
     def save(self) -> None:

@@ -51,7 +51,7 @@ class Camera(Node):
         if (due := self.shutter.wait()) is None:
             raise EndOfStream
         buffer, t0_ns = fill(lambda: _loan(self, self.feed.size), self.own, self.feed.variant, *due)
-        self.shutter.sent(t0_ns)
+        self.shutter.made(t0_ns)
         return Captured(Pixels(buffer), t0_ns)
 
     def finish(self) -> None:

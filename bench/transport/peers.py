@@ -44,8 +44,8 @@ def produce(link: Any, feed: Feed, path: Path, ready: Semaphore, others: int, se
     time.sleep(settle_s)
     while (due := shutter.wait()) is not None:
         buffer, t0_ns = fill(tx.loan, own, feed.variant, *due)
+        shutter.made(t0_ns)
         tx.publish(buffer)
-        shutter.sent(t0_ns)
     shutter.save()
     buffer, _ = fill(tx.loan, own, feed.variant, shutter.seq, END)
     tx.publish(buffer)
@@ -140,7 +140,7 @@ class Peer:
             link = self._make(self._context, feed.size, 1)
             consumer = start(consume, link, 0, NO_USE, path, ready)
             producer = start(produce, link, feed, path, ready, 1, self._settle_s)
-            until(lambda: (path / "producer.t0.npy").is_file() and np.load(path / "producer.t0.npy", "r").any())
+            until(lambda: len(read(path).made_ns) > 0)
             time.sleep(after_s)
             consumer.kill()
             consumer.join()

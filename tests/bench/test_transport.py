@@ -93,9 +93,9 @@ def test_the_shutter_warms_up_and_then_counts(tmp_path):
     kinds = []
     while (due := shutter.wait()) is not None:
         kinds.append(due)
-        shutter.sent(1 + due[0])
+        shutter.made(1 + due[0])
     assert kinds == [(0, 1), (1, 1), (2, 0), (3, 0), (4, 0)]
-    assert np.load(tmp_path / "producer.t0.npy").tolist() == [1, 2, 3, 4, 5]
+    assert np.load(tmp_path / "producer.made.npy")[:, 0].tolist() == [1, 2, 3, 4, 5]
 
 
 def test_warm_up_frames_are_not_counted(tmp_path):
@@ -109,7 +109,7 @@ def test_cpu_time_of_a_shared_process_is_counted_once():
     def log(cpu_ns: int, pid: int, sent: int = 0) -> Log:
         return Log(np.zeros((0, 4), np.int64), sent=sent, cpu_ns=cpu_ns, pid=pid, grown=0)
 
-    none = np.zeros(0, np.int64)
+    none = np.zeros((0, 2), np.int64)
     assert Run(log(8_000_000, 1, 4), [log(4_000_000, 2)], none).cpu_ms == pytest.approx(3.0)
     assert Run(log(8_000_000, 1, 4), [log(7_000_000, 1)], none).cpu_ms == pytest.approx(2.0)
 
