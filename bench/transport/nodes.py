@@ -29,10 +29,6 @@ class Pixels:
         return None if size is None else int(size)
 
 
-def _loan(node: Node, size: int) -> np.ndarray:
-    return getattr(node, "loan", np.empty)((size,), np.uint8)
-
-
 class Camera(Node):
     """Sends the frames of `feed`, into memory that the transport lends."""
 
@@ -50,7 +46,7 @@ class Camera(Node):
     def process(self) -> Captured[Pixels]:
         if (due := self.shutter.wait()) is None:
             raise EndOfStream
-        buffer, t0_ns = fill(lambda: _loan(self, self.feed.size), self.own, self.feed.variant, *due)
+        buffer, t0_ns = fill(lambda: self.loan((self.feed.size,)), self.own, self.feed.variant, *due)
         self.shutter.made(t0_ns)
         return Captured(Pixels(buffer), t0_ns)
 
@@ -77,7 +73,7 @@ class Stage(Node):
         if kind == DATA:
             time.sleep(self.work_s)
         stamp(self.own, seq, t0_ns, kind)
-        buffer = _loan(self, self.size)
+        buffer = self.loan((self.size,))
         np.copyto(buffer, self.own)
         return Pixels(buffer)
 
@@ -95,7 +91,7 @@ class Join(Node):
             raise ValueError(f"{when.origin}#{when.seq}: the join got frames {[seq for seq, _, _ in heads]}")
         for x in (a, b, c):
             touch(x.data)
-        buffer = _loan(self, MESSAGE_BYTES)
+        buffer = self.loan((MESSAGE_BYTES,))
         stamp(buffer, *heads[0])
         return Pixels(buffer)
 

@@ -15,7 +15,7 @@ from graph.plan import make_plan
 from graph.runtime import Result, Runtime
 
 HERE = "bench.transport.nodes"
-KIND = "thread"
+KIND = "process"
 
 
 class Ours:

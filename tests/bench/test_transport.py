@@ -63,7 +63,7 @@ def test_the_rest_of_the_table_works():
 
 def test_step_cost_shows_what_all_writes_of_a_step_take():
     out = run("bench/step_cost.py", "--quick")
-    assert "a step of a sink, all it writes" in out
+    assert "shared memory: all that a step of a sink writes" in out
     assert "at most 1:" in out
 
 
