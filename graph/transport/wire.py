@@ -11,16 +11,16 @@ import io
 import pickle
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from graph.node import Stamp
+from graph.transport import flat
 from graph.transport.ring import ALIGNMENT, Bytes, Ref, RingWriter
 
-MESSAGE, END = 1, 2
+MESSAGE, END, FLAT = 1, 2, 3
 SLOT, DONE, TAKEN = 1, 2, 3
 SMALL = 4096  # bytes; a smaller array is cheaper to copy into the datagram than to account for
 DATAGRAM = 120_000  # bytes; about half of what Linux lets a socket hold
@@ -40,10 +40,10 @@ class NoSlot(Exception):
     """All slots are in use."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(NamedTuple):
     """A message that is ready to be sent, to any number of processes."""
 
+    kind: int
     body: bytes
     slots: Sequence[int]
     """Slots that its readers use, one entry for each array."""
@@ -52,7 +52,7 @@ class Encoded:
 
     def datagram(self, number: int, *, has_ticket: bool) -> bytes:
         """The bytes of the message as the `number`th of its edge."""
-        return _PREFIX.pack(MESSAGE, has_ticket, number) + self.body
+        return _PREFIX.pack(self.kind, has_ticket, number) + self.body
 
 
 def end() -> bytes:
@@ -69,6 +69,17 @@ def encode(ring: RingWriter, stamp: Stamp, message: Any, sent_ns: int) -> Encode
     """
     packer = _Packer(ring)
     try:
+        body = flat.dumps(stamp, sent_ns, message, packer.placed)
+        return Encoded(FLAT, body, packer.slots, packer.held)
+    except ValueError:
+        for slot in packer.held:
+            ring.release(slot)
+    except BaseException:
+        for slot in packer.held:
+            ring.release(slot)
+        raise
+    packer = _Packer(ring)
+    try:
         return packer.pack((tuple(stamp), sent_ns, message))
     except BaseException:
         for slot in packer.held:
@@ -82,6 +93,7 @@ class _Packer:
     def __init__(self, ring: RingWriter) -> None:
         self.ring = ring
         self.held: list[int] = []
+        self.slots: list[int] = []
         self.at = 0
         """Where the slot acquired last is free from."""
 
@@ -110,7 +122,7 @@ class _Packer:
                 refs.append(self.ring.find(array) or self.copied(array))
         table = b"".join([_REF.pack(*ref) for ref in refs])
         body = b"".join((_HEAD.pack(len(refs), far, len(fields)), table, fields, *small))
-        return Encoded(body, [ref.slot for ref in refs if ref.slot != _INLINE], self.held)
+        return Encoded(MESSAGE, body, [ref.slot for ref in refs if ref.slot != _INLINE], self.held)
 
     def reduced(self, array: npt.NDArray[Any]) -> Any:
         """How an array is pickled: by its buffer. One with gaps is first copied into a slot, without them."""
@@ -119,6 +131,12 @@ class _Packer:
             np.copyto(dense, array)
             array = dense
         return array.__reduce_ex__(5)
+
+    def placed(self, array: npt.NDArray[Any]) -> Ref:
+        """Where an array lies, or was copied to."""
+        ref = self.ring.find(array) or self.copied(np.frombuffer(array, np.uint8))
+        self.slots.append(ref.slot)
+        return ref
 
     def copied(self, array: Bytes) -> Ref:
         ref = self.place(array.nbytes)
@@ -141,8 +159,7 @@ class _Packer:
         return ref
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """What a datagram says."""
 
     kind: int
@@ -158,6 +175,9 @@ def decode(data: memoryview, lease: Callable[[Ref], Bytes]) -> Received:
     kind, has_ticket, number = _PREFIX.unpack_from(data)
     if kind == END:
         return Received(END, number, has_ticket=False)
+    if kind == FLAT:
+        stamp, sent_ns, message = flat.loads(data[_PREFIX.size :], lease)
+        return Received(MESSAGE, number, bool(has_ticket), stamp, message, sent_ns)
     count, far, length = _HEAD.unpack_from(data, _PREFIX.size)
     at = _PREFIX.size + _HEAD.size
     table = [Ref(*_REF.unpack_from(data, at + i * _REF.size)) for i in range(count)]
