@@ -1,6 +1,6 @@
 """What it costs to hand camera frames from process to process: our workers beside peers, in one run.
 
-    uv run python -m bench.transport                                   about six minutes
+    uv run python -m bench.transport                                   six minutes, ten with all peers
     uv run python -m bench.transport --quick --only hop,graph
     uv run --with iceoryx2==0.10.0,dora-rs==1.1.0,dora-rs-cli==1.1.0,pyarrow python -m bench.transport
 

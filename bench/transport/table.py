@@ -51,14 +51,14 @@ class Table:
         self.missed: list[str] = []
 
     def turns(
-        self, title: str, go: Callable[[Contender], Run], *, beside: Sequence[str] = QUICK
+        self, title: str, go: Callable[[Contender], Run], *, beside: Sequence[str] = QUICK, repeats: int = 0
     ) -> dict[str, list[Run]]:
         """Runs of ours and of the peers `beside`; slow ones take part in the first repeat alone."""
         print(f"\n{title}")
         contenders: list[Contender] = [self.ours, *(p for p in self.peers if p.name in beside)]
         runs: dict[str, list[Run]] = {c.name: [] for c in contenders}
         busy = 0.0
-        for repeat in range(self.scale.repeats):
+        for repeat in range(repeats or self.scale.repeats):
             for contender in contenders if repeat % 2 == 0 else reversed(contenders):
                 if repeat and contender.name in SLOW:
                     continue

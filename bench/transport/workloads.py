@@ -144,10 +144,10 @@ def _sustains(contender: Contender, scale: Scale, rate: float) -> bool:
 
 def slow(table: Table) -> None:
     """A consumer that takes 50 ms for each of 100 frames a second, where the newest wins."""
-    feed = Feed(table.scale.frame_bytes, fps=SLOW_FPS, n=table.scale.n * 4)
+    feed = Feed(table.scale.frame_bytes, fps=SLOW_FPS, n=table.scale.n * 2)
     use = Use(work_s=SLOW_S)
     title = "a consumer of 50 ms against 100 frames a second: age when it begins with a frame"
-    runs = table.turns(title, lambda c: c.hop(feed, use=use, newest=True), beside=("ring",))
+    runs = table.turns(title, lambda c: c.hop(feed, use=use, newest=True), beside=("ring",), repeats=1)
     found = table.latencies(runs)
     if table.ours.name not in found:
         return
