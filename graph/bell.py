@@ -133,9 +133,9 @@ class SocketBell(Bell):
             events = self._epoll.poll()
             if self._closed:
                 return
-            if self._waits and any(fd == self._event for fd, _ in events):
-                os.eventfd_write(self._event, 1)  # it was meant for the worker: a new edge
             self._tell(events)
+            if self._waits and any(fd == self._event or fd in self._patient for fd, _ in events):
+                os.eventfd_write(self._event, 1)  # the worker must know, and arm again what has had its one event
             self._is_parked = True  # before it looks whether the worker waits, which looks at this after it has waited
             if self._waits and not self._closed:
                 # The worker was faster: from now on all events would come here, also those that are for the worker,
