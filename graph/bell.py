@@ -44,11 +44,12 @@ class SocketBell(Bell):
 
     While the worker is at work a thread beside it listens in its place to those that are urgent, so what is newest is
     known, and captures end, during a long step. Both wait on the same epoll instance, edge-triggered: one event wakes
-    one of them, and the kernel chooses who came last, which is the worker whenever it waits. The sockets that are not
-    urgent are armed when the worker waits, for one event.
+    one of them, and the kernel chooses who came last. That is the worker whenever it waits: the thread beside it stays
+    away until the worker has something to do again. The sockets that are not urgent are armed when the worker waits,
+    for one event.
     """
 
-    __slots__ = ("_closed", "_epoll", "_event", "_listeners", "_patient", "_thread", "_waits")
+    __slots__ = ("_closed", "_epoll", "_event", "_is_parked", "_listeners", "_patient", "_thread", "_waits")
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -57,7 +58,7 @@ class SocketBell(Bell):
         self._epoll.register(self._event, select.EPOLLIN | select.EPOLLET)
         self._listeners: dict[int, Callable[[], None]] = {}
         self._patient: list[int] = []
-        self._waits = self._closed = False
+        self._waits = self._closed = self._is_parked = False
         self._thread = Thread(target=self._listen, name=f"cauce-{name}-post", daemon=True)
         self._thread.start()
 
@@ -98,6 +99,9 @@ class SocketBell(Bell):
             self.rung = True  # what the listeners put into mailboxes need not wake the thread that runs them
             self._tell(events)
         self._waits = self.rung = False
+        if self._is_parked:
+            self._is_parked = False
+            self._queue.put(None)
 
     def leave(self) -> None:
         """See `Bell.leave`: from now on everything is urgent."""
@@ -111,6 +115,7 @@ class SocketBell(Bell):
     def close(self) -> None:
         """See `Bell.close`."""
         self._closed = True
+        self._queue.put(None)
         self._epoll.modify(self._event, select.EPOLLIN)  # level-triggered: it stays, for whoever looks
         os.eventfd_write(self._event, 1)
         self._thread.join()
@@ -128,12 +133,14 @@ class SocketBell(Bell):
             events = self._epoll.poll()
             if self._closed:
                 return
-            if self._waits and any(fd == self._event for fd, _ in events):
-                os.eventfd_write(self._event, 1)  # it was meant for the worker: a new edge
             self._tell(events)
-            if self._waits:  # what the worker has armed for itself was meant for it too
-                for fd in {fd for fd, _ in events}.intersection(self._patient):
-                    self._arm(fd)
+            self._is_parked = True  # before it looks whether the worker waits, which looks at this after it has waited
+            if self._waits and not self._closed:
+                # The worker was faster. It must look at what was read, and arm again what has had its one event. From
+                # here on the kernel would choose this thread for every event, so it stays away while the worker waits.
+                os.eventfd_write(self._event, 1)
+                self._queue.get()
+            self._is_parked = False
 
     def _tell(self, events: list[tuple[int, int]]) -> None:
         for fd, _ in events:

@@ -12,17 +12,17 @@ import io
 import pickle
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from time import monotonic_ns
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from graph.node import Stamp
+from graph.transport import flat
 from graph.transport.ring import ALIGNMENT, Bytes, Ref, RingWriter
 
-MESSAGE, END = 1, 2
+MESSAGE, END, FLAT = 1, 2, 3
 SLOT, DONE, TAKEN = 1, 2, 3
 SMALL = 4096  # bytes; a smaller array is cheaper to copy into the datagram than to account for
 DATAGRAM = 120_000  # bytes; about half of what Linux lets a socket hold
@@ -47,19 +47,19 @@ class NoSlot(Exception):
     """All slots are in use."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(NamedTuple):
     """A message that is ready to be sent, to any number of processes."""
 
+    kind: int
     body: bytes
     slots: Sequence[int]
-    """Slots that its readers use, each once."""
+    """Slots that its readers use, one entry for each time that a reader will give it back."""
     held: Sequence[int]
     """Slots that were acquired for it; released by the sender once all readers are counted."""
 
     def datagram(self, number: int, *, has_ticket: bool) -> bytes:
         """The bytes of the message as the `number`th of its edge."""
-        return _PREFIX.pack(MESSAGE, has_ticket, number) + self.body
+        return _PREFIX.pack(self.kind, has_ticket, number) + self.body
 
 
 def end() -> bytes:
@@ -76,6 +76,17 @@ def encode(ring: RingWriter, stamp: Stamp, message: Any, sent_ns: int) -> Encode
     """
     packer = _Packer(ring)
     try:
+        body = flat.dumps(stamp, sent_ns, message, packer.placed)
+        return Encoded(FLAT, body, packer.slots, packer.held)
+    except ValueError:
+        for slot in packer.held:
+            ring.release(slot)
+    except BaseException:
+        for slot in packer.held:
+            ring.release(slot)
+        raise
+    packer = _Packer(ring)
+    try:
         return packer.pack((tuple(stamp), sent_ns, message))
     except BaseException:
         for slot in packer.held:
@@ -85,8 +96,7 @@ def encode(ring: RingWriter, stamp: Stamp, message: Any, sent_ns: int) -> Encode
 
 def absence(stamp: Stamp) -> Encoded:
     """The message that there is none for a capture."""
-    fields = pickle.dumps((tuple(stamp), monotonic_ns(), None), 5)
-    return Encoded(_HEAD.pack(0, False, len(fields)) + fields, (), ())
+    return Encoded(FLAT, flat.dumps(stamp, monotonic_ns(), None, None), (), ())
 
 
 class _Packer:
@@ -95,6 +105,7 @@ class _Packer:
     def __init__(self, ring: RingWriter) -> None:
         self.ring = ring
         self.held: list[int] = []
+        self.slots: list[int] = []
         self.at = 0
         """Where the slot acquired last is free from."""
 
@@ -127,7 +138,7 @@ class _Packer:
             )
         table = b"".join([_REF.pack(*ref) for ref in refs])
         body = b"".join((_HEAD.pack(len(refs), far, len(fields)), table, fields, *small))
-        return Encoded(body, list({ref.slot for ref in refs if ref.slot != _INLINE}), self.held)
+        return Encoded(MESSAGE, body, list({ref.slot for ref in refs if ref.slot != _INLINE}), self.held)
 
     def reduced(self, array: npt.NDArray[Any]) -> Any:
         """How an array is pickled: by its buffer. One with gaps is first copied, a large one into a slot."""
@@ -139,6 +150,12 @@ class _Packer:
             else:
                 array = array.copy()
         return array.__reduce_ex__(5)
+
+    def placed(self, array: npt.NDArray[Any]) -> Ref:
+        """Where an array lies, or was copied to."""
+        ref = self.ring.find(array) or self.copied(np.frombuffer(array, np.uint8))
+        self.slots.append(ref.slot)
+        return ref
 
     def copied(self, array: Bytes) -> Ref:
         ref = self.place(array.nbytes)
@@ -161,8 +178,7 @@ class _Packer:
         return ref
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """What a datagram says."""
 
     kind: int
@@ -178,6 +194,9 @@ def decode(data: memoryview, lease: Callable[[Ref], Bytes]) -> Received:
     kind, has_ticket, number = _PREFIX.unpack_from(data)
     if kind == END:
         return Received(END, number, has_ticket=False)
+    if kind == FLAT:
+        stamp, sent_ns, message = flat.loads(data[_PREFIX.size :], lease)
+        return Received(MESSAGE, number, bool(has_ticket), stamp, message, sent_ns)
     count, far, length = _HEAD.unpack_from(data, _PREFIX.size)
     at = _PREFIX.size + _HEAD.size
     table = [Ref(*_REF.unpack_from(data, at + i * _REF.size)) for i in range(count)]
