@@ -597,3 +597,39 @@ def test_no_wake_up_is_lost_among_many_ringers_and_sockets(is_urgent):
     assert (got, heard) == ([rounds] * count, [rounds] * count)
     for end in [*sockets, *asked[count:]]:
         end.close()
+
+
+def test_what_the_worker_waits_for_is_armed_again_when_the_thread_beside_it_was_quicker():
+    """What is read need not ring: a slot that comes back wakes nobody, and the room that comes next must."""
+    bell = SocketBell("test")
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+    (ours, theirs), (urgent, heard) = pairs
+    waits, stop, read = threading.Event(), threading.Event(), []
+
+    def hold_up() -> None:
+        heard.recv(64)
+        waits.wait()  # so that this thread is the last to poll, which is who is woken
+
+    bell.watch(heard.fileno(), hold_up, is_urgent=True)
+    bell.watch(theirs.fileno(), lambda: read.append(theirs.recv(64)), is_urgent=False)
+    urgent.send(b"x")
+
+    def wait() -> None:
+        while not stop.is_set():
+            bell.wait()
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    until(lambda: bell._waits)
+    time.sleep(0.1)
+    waits.set()
+    time.sleep(0.1)
+    for n in range(3):
+        ours.send(b"x")
+        until(lambda n=n: len(read) > n)
+    stop.set()
+    bell.ring()
+    waiter.join()
+    bell.close()
+    for end in (*pairs[0], *pairs[1]):
+        end.close()
