@@ -148,9 +148,12 @@ class Tally:
     def seen(self, age_ns: int) -> None:
         """Count the age of what a sink showed or said."""
         if self._ages is not None:
-            self._ages[self.cells[SEEN] % KEPT_AGES] = age_ns
-            self.cells[SEEN] += 1
-        self.age.observe(age_ns)
+            n = self.cells[SEEN]
+            self._ages[n % KEPT_AGES] = age_ns
+            self.cells[SEEN] = n + 1
+        buckets = self.age.cells
+        buckets[bisect_left(BOUNDS_NS, age_ns)] += 1
+        buckets[TOTAL] += age_ns
 
     @property
     def ages_ns(self) -> list[int]:
