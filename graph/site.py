@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from threading import Lock
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from graph.batch import BatchStep
 from graph.bell import Bell, SocketBell
@@ -43,6 +43,14 @@ SetUp = tuple[str, Worker, Callable[[], None]]
 """Name, worker, and what the worker is to call."""
 
 
+class Lender(Way, Protocol):
+    """A way out of the process, with memory that is best written to."""
+
+    def loan(self, size: int) -> Any:
+        """`size` writable bytes."""
+        ...
+
+
 class Site:
     """One part of a graph, wired. Made, set up, run and closed once."""
 
@@ -54,7 +62,7 @@ class Site:
         self._workers: dict[str, Worker] = {}
         self._homes: dict[str, Worker] = {}
         self.mailboxes: dict[PlannedEdge, Mailbox] = {}
-        self._outlets: dict[Output, Outlet] = {}
+        self._outlets: dict[Output, Lender] = {}
         self._links: dict[PlannedEdge, Link] = {}
         self._inlets: dict[PlannedEdge, Inlet] = {}
         self.steps: dict[str, Step] = {}
@@ -174,6 +182,15 @@ class Site:
     def _unreadable(self, edge: PlannedEdge, e: Exception) -> None:
         cause = f"{edge.name}: {type(e).__name__}: {e}; the class of a message must be importable in every process"
         self._on_failure(NodeError(edge.target, "receive", cause))
+
+    @property
+    def workers(self) -> Mapping[str, Worker]:
+        """The threads, by name."""
+        return self._workers
+
+    def bell_of(self, node: str) -> Bell:
+        """What wakes the thread of a node."""
+        return self._homes[node].bell
 
     def start(self) -> None:
         """Start the threads."""
