@@ -181,6 +181,8 @@ class Line:
         """End the actor and all that leads to it."""
         import ray
 
+        if self._closed:
+            return
         self._closed = True
         try:
             ray.kill(self.handle, no_restart=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock, current_thread, main_thread
@@ -13,6 +14,7 @@ from graph.cluster.pull import Shelf
 from graph.errors import CauceError
 
 NAMESPACE = "cauce"
+REACH_S = 5.0
 
 
 class ClusterError(CauceError):
@@ -43,10 +45,11 @@ class Session:
         where = {} if self._address is None else {"address": self._address}
         with _signals_kept():
             try:
+                _reach(self._address or os.environ.get("RAY_ADDRESS"))
                 ray.init(
                     **where, namespace=NAMESPACE, log_to_driver=False, include_dashboard=False, logging_level="error"
                 )
-            except (ConnectionError, ValueError, RuntimeError) as e:
+            except (OSError, ValueError, RuntimeError) as e:
                 raise ClusterError(
                     f"ray.address: no cluster answers at {self._address or os.environ.get('RAY_ADDRESS', '(local)')}: "
                     f"{str(e).splitlines()[0]}; start one with `ray start --head`, or set ray.address=null for one of "
@@ -67,6 +70,13 @@ class Session:
 
             ray.shutdown()
             self._is_ours = False
+
+
+def _reach(address: str | None) -> None:
+    """Raise OSError where nobody listens; Ray itself would try for minutes."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=REACH_S).close()
 
 
 def offered(wanted: Mapping[str, float]) -> str:

@@ -1,0 +1,246 @@
+"""Actors on a cluster: the same packets as inline, the same books, and no end with the end of a machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ray", reason="the extra `ray` is not installed")
+
+from graph.build import Builder
+from graph.errors import WorkerDied
+from graph.plan import make_plan
+from graph.runtime import Result, Runtime
+from tests.contract.test_placements import GRAPHS
+from tests.graph.helpers import books_balance, drops, lines, run, toy
+
+pytestmark = pytest.mark.timeout(180)
+BUILDER = Builder(["tests"])
+WORKERS = ("main", "a", "b", "c")
+
+
+def actor(cluster: Any, **more: Any) -> dict[str, Any]:
+    return {"kind": "ray", "address": cluster.address, "start_s": 60, "resources": {"CPU": 0.1}, **more}
+
+
+def placements(cluster: Any) -> dict[str, dict[str, Any]]:
+    ray, process, inline = actor(cluster), {"kind": "process"}, {"kind": "inline"}
+    return {
+        "all": dict.fromkeys(WORKERS, ray),
+        "some": {"main": inline, "a": ray, "b": inline, "c": ray},
+        "with processes": {"main": ray, "a": process, "b": ray, "c": process},
+        "with threads": {"main": inline, "a": ray, "b": {"kind": "thread", "process": "a"}, "c": ray},
+    }
+
+
+def ray_toy(name: str, **entry: Any) -> dict[str, Any]:
+    return {"_target_": f"tests.ray.toys.{name}", **entry}
+
+
+def start(placement: dict[str, Any], **nodes: Any) -> tuple[Runtime, Thread, list[Result]]:
+    runtime = Runtime(make_plan(nodes, placement, BUILDER), BUILDER)
+    results: list[Result] = []
+    thread = Thread(target=lambda: results.append(runtime.run()))
+    thread.start()
+    return runtime, thread, results
+
+
+def wait_for(what: Any, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.05)
+
+
+def pids(path: Path) -> list[tuple[str, int]]:
+    """Machine and process of each start of a node that writes them down."""
+    if not path.exists():
+        return []
+    return [(line.split()[0], int(line.split()[1])) for line in lines(path)]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+EACH = [(g, w) for g in GRAPHS for w in ("all", "with processes")]
+
+
+@pytest.mark.parametrize(("graph", "where"), [*EACH, ("diamond", "some"), ("diamond", "with threads")])
+def test_a_lossless_run_gives_the_same_as_inline(cluster, graph: str, where: str, tmp_path: Path) -> None:
+    run("inline", **GRAPHS[graph](tmp_path / "inline"))
+    runtime, thread, results = start(placements(cluster)[where], **GRAPHS[graph](tmp_path / "ray"))
+    thread.join()
+    assert results[0].end == "finished", results[0].error
+    assert lines(tmp_path / "ray") == lines(tmp_path / "inline")
+    assert len(lines(tmp_path / "ray")) > 10
+    assert books_balance(runtime)
+    assert sum(runtime.tally("out").took.counts) == len(lines(tmp_path / "ray")) - 2
+
+
+@pytest.mark.parametrize("where", ["all", "some", "with processes"])
+def test_arrays_arrive_whole_and_read_only_and_captures_end(cluster, where: str, tmp_path: Path) -> None:
+    runtime, thread, results = start(
+        placements(cluster)[where],
+        src=ray_toy("Film", n=40, period_ms=10, worker="a", in_flight=2),
+        dev=ray_toy("Develop", inputs={"picture": "src"}, worker="b"),
+        one=ray_toy("Look", inputs={"picture": "dev"}, worker="c", is_far=True),
+        two=ray_toy("Look", inputs={"picture": "dev"}, worker="main"),
+        out=toy("WriteNumber", path=str(tmp_path / "out"), inputs={"word": ["one", "two"]}, worker="a"),
+    )
+    thread.join()
+    assert results[0].end == "finished", results[0].error
+    assert books_balance(runtime)
+    seen = [line.split()[1] for line in lines(tmp_path / "out")[:-2]]
+    assert len(seen) >= 4
+    assert runtime.tally("src").at_door > 0  # no capture entered while two were under way
+    assert len(seen) <= 2 * (40 - runtime.tally("src").at_door)
+    assert sum(drops(runtime).values()) == drops(runtime)["in_flight"] + drops(runtime)["overwritten"]
+
+
+def test_newest_wins_before_an_actor_that_is_slow(cluster, tmp_path: Path) -> None:
+    runtime, thread, results = start(
+        placements(cluster)["all"] | {"main": {"kind": "inline"}},
+        src=ray_toy("Film", n=100, period_ms=5),
+        look=ray_toy("Look", inputs={"picture": "src"}, worker="a"),
+        out=toy("WriteNumber", path=str(tmp_path / "out"), busy_ms=60, inputs={"word": "look"}, worker="b"),
+    )
+    thread.join()
+    assert results[0].end == "finished", results[0].error
+    assert books_balance(runtime)
+    seen = [int(line.split()[1]) for line in lines(tmp_path / "out")[:-2]]
+    assert seen == sorted(seen)
+    assert drops(runtime)["overwritten"] > 10
+    assert 5 <= len(seen) < 90
+
+
+@pytest.mark.parametrize("victim", ["src", "dev", "look"])
+def test_an_actor_that_is_killed_is_started_again(cluster, victim: str, tmp_path: Path) -> None:
+    again = {"on_error": "restart", "backoff_s": 0.1}
+    told = {name: tmp_path / name for name in ("src", "dev", "look")}
+    runtime, thread, results = start(
+        placements(cluster)["all"] | {"main": {"kind": "inline"}},
+        src=ray_toy("Film", n=400, period_ms=10, worker="a", path=str(told["src"]), **again),
+        dev=ray_toy("Develop", inputs={"picture": "src"}, worker="b", path=str(told["dev"]), **again),
+        look=ray_toy("Look", inputs={"picture": "dev"}, worker="c", path=str(told["look"]), **again),
+        out=toy("WriteNumber", path=str(tmp_path / "out"), inputs={"word": "look"}),
+    )
+    wait_for(lambda: runtime.tally("out").steps > 5)
+    before = runtime.tally("out").steps
+    os.kill(pids(told[victim])[0][1], signal.SIGKILL)
+    wait_for(lambda: len(pids(told[victim])) == 2)
+    wait_for(lambda: runtime.tally("out").steps > before + 20)
+    runtime.stop()
+    thread.join()
+    assert results[0].end == "stopped", results[0].error
+    assert runtime.tally(victim).restarts == 1
+    assert books_balance(runtime)
+    assert all(e.waiting >= 0 and min(e.dropped.values()) >= 0 for e in runtime.read_edges())
+    wait_for(lambda: not any(is_alive(pid) for path in told.values() for _, pid in pids(path)))
+
+
+def test_a_graph_outlives_a_machine(breakable, tmp_path: Path) -> None:
+    machine = actor(breakable, resources={"CPU": 0.1, "place": 0.1})
+    told = tmp_path / "look"
+    runtime, thread, results = start(
+        {"main": {"kind": "inline"}, "a": machine},
+        src=ray_toy("Film", n=2000, period_ms=10),
+        look=ray_toy("Look", inputs={"picture": "src"}, path=str(told), worker="a", on_error="restart", backoff_s=0.2),
+        out=toy("WriteNumber", path=str(tmp_path / "out"), inputs={"word": "look"}),
+    )
+    wait_for(lambda: runtime.tally("out").steps > 10)
+    [(lost, _)] = pids(told)
+    breakable.remove_node(next(n for n in breakable.worker_nodes if n.node_id == lost), allow_graceful=False)
+    wait_for(lambda: len(pids(told)) == 2)
+    before = runtime.tally("out").steps
+    wait_for(lambda: runtime.tally("out").steps > before + 20)
+    runtime.stop()
+    thread.join()
+    assert results[0].end == "stopped", results[0].error
+    assert pids(told)[1][0] != lost
+    assert runtime.tally("look").restarts == 1
+    assert books_balance(runtime)
+    assert drops(runtime)["lost"] > 0
+    assert all(e.waiting >= 0 for e in runtime.read_edges())
+
+
+def test_the_run_ends_with_an_actor_whose_policy_is_to_stop(cluster, tmp_path: Path) -> None:
+    told = tmp_path / "look"
+    _, thread, results = start(
+        {"main": {"kind": "inline"}, "a": actor(cluster)},
+        src=ray_toy("Film", n=2000, period_ms=10),
+        look=ray_toy("Look", inputs={"picture": "src"}, path=str(told), worker="a"),
+        out=toy("WriteNumber", path=str(tmp_path / "out"), inputs={"word": "look"}),
+    )
+    wait_for(lambda: (tmp_path / "out").exists() and len(lines(tmp_path / "out")) > 3)
+    os.kill(pids(told)[0][1], signal.SIGKILL)
+    thread.join()
+    assert results[0].end == "failed"
+    assert isinstance(results[0].error, WorkerDied)
+    assert "look" in str(results[0].error)
+    assert "placement.a" in str(results[0].error)
+
+
+def test_an_actor_that_hangs_is_started_again(cluster, tmp_path: Path, caplog) -> None:
+    hangs = {"on_stall": "restart", "stall_after_s": 0.5, "on_error": "restart", "backoff_s": 0.1, "max_restarts": 1}
+    runtime, thread, _ = start(
+        {"main": {"kind": "inline"}, "a": actor(cluster)},
+        src=toy("Count", n=2000, realtime=True),
+        hang=ray_toy("Hang", inputs={"x": "src"}, worker="a", **hangs),
+        out=toy("WriteNumber", path=str(tmp_path / "out"), inputs={"word": "hang"}),
+    )
+    wait_for(lambda: runtime.tally("hang").restarts == 1)
+    wait_for(lambda: runtime.tally("out").steps > 2)
+    runtime.stop()
+    thread.join()
+    assert runtime.tally("hang").stalls >= 1
+    assert "in process" in caplog.text  # its stack
+    assert books_balance(runtime)
+
+
+def test_resources_that_no_machine_has_are_told_in_time(cluster, tmp_path: Path) -> None:
+    _, thread, results = start(
+        {"main": {"kind": "inline"}, "a": actor(cluster, resources={"GPU": 2, "place": 1}, start_s=2)},
+        src=toy("Count"),
+        inc=toy("Add", inputs={"x": "src"}, worker="a"),
+        out=toy("WriteNumber", path=str(tmp_path / "out"), inputs={"word": "inc"}),
+    )
+    thread.join()
+    assert results[0].end == "failed"
+    text = str(results[0].error)
+    assert "placement.a.resources" in text
+    assert "it wants CPU 1, GPU 2, place 1" in text
+    assert "GPU 0, place 1" in text  # what there is
+
+
+def test_a_node_that_cannot_be_set_up_says_so(cluster, tmp_path: Path) -> None:
+    _, thread, results = start(
+        {"main": {"kind": "inline"}, "a": actor(cluster)},
+        src=toy("Count"),
+        inc=toy("Fail", in_setup=True, inputs={"x": "src"}, worker="a"),
+        out=toy("WriteNumber", path=str(tmp_path / "out"), inputs={"word": "inc"}),
+    )
+    thread.join()
+    assert results[0].end == "failed"
+    assert "nodes.inc: setup failed" in str(results[0].error)
+
+
+def test_a_cluster_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    placement = {"main": {"kind": "inline"}, "a": {"kind": "ray", "address": "127.0.0.1:1"}}
+    nodes = {
+        "src": toy("Count"),
+        "out": toy("WriteNumber", path=str(tmp_path / "o"), inputs={"word": "src"}, worker="a"),
+    }
+    result = Runtime(make_plan(nodes, placement, BUILDER), BUILDER).run()
+    assert result.end == "failed"
+    assert "ray.address" in str(result.error)
