@@ -28,7 +28,7 @@ from graph.partition import Books, Output, Part
 from graph.placement import WorkerSpec
 from graph.plan import PlannedEdge, PlannedNode
 from graph.source import SourceStep
-from graph.step import Step, Way, Wiring
+from graph.step import Picky, Step, Way, Wiring
 from graph.supervise import stack_of
 from graph.transport.inlet import Inlet
 from graph.transport.outlet import Link, Outlet
@@ -123,7 +123,7 @@ class Site:
         outputs: dict[str, list[Way]] = {name: [] for name in node.ports.outputs}
         for edge, box in self.mailboxes.items():
             if edge.source == node.name:
-                outputs[edge.output].append(box)
+                outputs[edge.output].append(Picky(box, edge.origins) if edge.is_picky else box)
         lenders = {}
         for (source, output), outlet in self._outlets.items():
             if source == node.name:
@@ -153,7 +153,7 @@ class Site:
             return
         source, target = self.steps[edge.source], self.steps[edge.target]
         plain = edge.every == 1 and edge.max_age_ms is None and len(target.planned.edges) == 1
-        plain = plain and target.spec.batch is None  # which has to see how many wait
+        plain = plain and not edge.is_picky and target.spec.batch is None  # which has to see how many wait
         if plain and self._homes[edge.source] is self._homes[edge.target] and isinstance(target, WorkStep):
             gives = source.targets[edge.output]
             gives[gives.index(self.mailboxes[edge].offer)] = target.receive

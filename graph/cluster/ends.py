@@ -166,7 +166,8 @@ class Fan:
     def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """See `Way.offer`."""
         for outbox in self.outboxes:
-            outbox.offer(stamp, message, sent_ns, ticket)
+            if not outbox.edge.is_picky or stamp.origin in outbox.edge.origins:
+                outbox.offer(stamp, message, sent_ns, ticket)
 
     def close(self) -> None:
         """See `Way.close`."""

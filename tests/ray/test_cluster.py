@@ -14,11 +14,13 @@ import pytest
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
 from graph.build import Builder
+from graph.each import expanded
 from graph.errors import WorkerDied
 from graph.plan import make_plan
 from graph.runtime import Result, Runtime
 from tests.contract.test_placements import GRAPHS
 from tests.graph.helpers import books_balance, drops, lines, run, toy
+from tests.graph.test_each import fleet
 
 pytestmark = pytest.mark.timeout(180)
 BUILDER = Builder(["tests"])
@@ -85,8 +87,6 @@ def test_a_lossless_run_gives_the_same_as_inline(cluster, graph: str, where: str
     assert lines(tmp_path / "ray") == lines(tmp_path / "inline")
     assert len(lines(tmp_path / "ray")) > 10
     assert books_balance(runtime)
-    steps = sum(n.tally.steps for n in runtime.read_nodes() if n.is_sink)
-    assert steps == sum(line not in ("finish", "close") for line in lines(tmp_path / "ray"))
 
 
 @pytest.mark.parametrize("where", ["all", "some", "with processes"])
@@ -107,6 +107,18 @@ def test_arrays_arrive_whole_and_read_only_and_captures_end(cluster, where: str,
     assert runtime.tally("src").at_door > 0  # no capture entered while two were under way
     assert len(seen) <= 2 * (40 - runtime.tally("src").at_door)
     assert sum(drops(runtime).values()) == drops(runtime)["in_flight"] + drops(runtime)["overwritten"]
+
+
+@pytest.mark.parametrize("models", [1, 2])
+def test_wearers_share_what_runs_in_actors(cluster, models: int, tmp_path: Path) -> None:
+    workers = placements(cluster)["some"] | {"a": {"kind": "thread"}, "b": actor(cluster), "c": {"kind": "thread"}}
+    made = expanded({"nodes": fleet(tmp_path / "out", models=models), "placement": workers})
+    runtime, thread, results = start(made["placement"], **made["nodes"])
+    thread.join()
+    assert results[0].end == "finished", results[0].error
+    for i in (1, 2, 3):
+        assert lines(tmp_path / f"out_{i}")[:-2] == [f"src_{i}#{n} {n}+{n + 1}" for n in range(20)]
+    assert not any(sum(e.dropped.values()) for e in runtime.read_edges())
 
 
 def test_newest_wins_before_an_actor_that_is_slow(cluster, tmp_path: Path) -> None:
@@ -245,3 +257,26 @@ def test_a_cluster_that_does_not_answer_is_told(tmp_path: Path) -> None:
     result = Runtime(make_plan(nodes, placement, BUILDER), BUILDER).run()
     assert result.end == "failed"
     assert "ray.address" in str(result.error)
+
+
+def test_a_cluster_of_the_run_s_own_is_gone_after_it(tmp_path: Path) -> None:
+    import ray
+
+    def shared() -> set[str]:
+        return {name for name in os.listdir("/dev/shm") if "plasma" in name or "ray" in name}
+
+    told, before = tmp_path / "look", shared()
+    placement = {"main": {"kind": "inline"}, "a": {"kind": "ray", "resources": {"CPU": 0.1}}}
+    nodes = {
+        "src": ray_toy("Film", n=20, period_ms=5),
+        "look": ray_toy("Look", inputs={"picture": "src"}, path=str(told), worker="a"),
+        "out": toy("WriteNumber", path=str(tmp_path / "out"), inputs={"word": "look"}),
+    }
+    handler = signal.getsignal(signal.SIGTERM)
+    result = Runtime(make_plan(nodes, placement, BUILDER), BUILDER).run()
+    assert result.end == "finished", result.error
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert not ray.is_initialized()
+    [(_, pid)] = pids(told)
+    wait_for(lambda: not is_alive(pid))
+    assert shared() <= before
