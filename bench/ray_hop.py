@@ -2,9 +2,9 @@
 
     uv run --extra ray python bench/ray_hop.py
 
-Beside it, in the same run: the same frames and the same cluster without the framework (a call of an actor with the
-frame as argument, waited for), and the same graph with a process worker in the actor's place. 30 frames a second, from the
-capture to the moment a node here has the answer; the node in the middle touches every page of the frame.
+Beside it, in the same run: a bare call of an actor with the frame as argument, waited for, and the same graph with a
+process worker in the actor's place. 30 frames a second, from the capture to the moment a node here has the answer; the
+node in the middle touches every page of the frame.
 """
 
 from __future__ import annotations
