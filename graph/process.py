@@ -174,6 +174,9 @@ class Process:
         sleep(STACK_S)
         self.kill(why)
 
+    def check(self) -> None:
+        """Find out what nobody tells; of a process that is gone, its socket tells."""
+
     def is_this(self, control: object) -> bool:
         """Whether an event of that connection is about the process that runs now."""
         return control is self._control

@@ -146,6 +146,7 @@ class Processes:
             return
         self._looked_at = now
         for process in self.by_name.values():
+            process.check()
             limit_mb = process.worker.memory_mb
             if process.is_up and not process.is_ready and now - process.started_at > process.worker.start_s:
                 process.kill(f"was not ready within start_s={process.worker.start_s:g}")

@@ -16,6 +16,7 @@ from graph.cluster.pull import Puller, Reader, Shelf
 from graph.partition import Output
 from graph.plan import PlannedEdge
 from graph.tally import EdgeTally
+from graph.transport import wire
 from graph.transport.ring import RingSpec, RingWriter
 
 log = logging.getLogger(__name__)
@@ -165,7 +166,8 @@ class Line:
 
         if not (self._is_dead or self._closed):
             self._is_dead = True
-            self._heard(self, "refused" if isinstance(error, RayTaskError) else "died", error)
+            refused = isinstance(error, RayTaskError | wire.Unsendable)
+            self._heard(self, "refused" if refused else "died", error)
 
     def where(self, seconds: float) -> str:
         """Where the threads of the actor are; says so when it does not answer."""

@@ -81,6 +81,7 @@ class ClusterProcess(Process):
         self._rings = rings
         self._generation += 1
         self._how = ""
+        self.is_to_restart = False
         self._told[:] = self._block.raw
         resources = dict(self.worker.resources)
         options = {
@@ -146,7 +147,8 @@ class ClusterProcess(Process):
         elif kind == "refused":
             cause = getattr(value, "cause", None) or value
             text = f"{type(cause).__name__}: {str(cause).strip().splitlines()[-1]}"
-            self._on_event(self, "failed", NodeError(next(iter(self.part.nodes)), "setup", text))
+            doing = "send" if line.is_made else "start"
+            self._on_event(self, "failed", NodeError(next(iter(self.part.nodes)), doing, text))
         elif kind == "died":
             self._how = self._how or _how(value)
             self._on_event(self, "died", line)
@@ -238,7 +240,7 @@ class ClusterProcess(Process):
             self._on_event(self, "failed", NodeError(", ".join(self.part.nodes), "start", text))
 
     def check(self) -> None:
-        """Find out about an actor that does not tell anything any more."""
+        """See `Process.check`: an actor that does not tell anything any more."""
         line = self._line
         if line is not None and self.is_ready and monotonic() - line.heard_at > SILENT_S:
             self.kill(f"has not answered for {SILENT_S:g} s")
@@ -253,7 +255,6 @@ class ClusterProcess(Process):
 
     def resident_mb(self) -> float:
         """See `Process.resident_mb`."""
-        self.check()
         return self._memory_mb
 
     def release(self) -> None:

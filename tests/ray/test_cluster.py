@@ -14,6 +14,8 @@ import pytest
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
 from graph.build import Builder
+from graph.cluster import worker
+from graph.cluster.line import Line
 from graph.each import expanded
 from graph.errors import WorkerDied
 from graph.plan import make_plan
@@ -219,6 +221,61 @@ def test_an_actor_that_hangs_is_started_again(cluster, tmp_path: Path, caplog) -
     assert runtime.tally("hang").stalls >= 1
     assert "in process" in caplog.text  # its stack
     assert books_balance(runtime)
+
+
+def test_an_actor_that_keeps_the_interpreter_is_found_and_started_again(cluster, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(worker, "SILENT_S", 3.0)
+    runtime, thread, _ = start(
+        {"main": {"kind": "inline"}, "a": actor(cluster)},
+        src=toy("Count", n=5000, realtime=True),
+        hang=toy("HangNative", path=str(tmp_path), at=5, inputs={"x": "src"}, worker="a", on_error="restart"),
+        out=toy("WriteNumber", path=str(tmp_path / "out"), inputs={"word": "hang"}),
+    )
+    wait_for(lambda: runtime.tally("hang").restarts == 1)
+    before = runtime.tally("out").steps
+    wait_for(lambda: runtime.tally("out").steps > before + 5)
+    runtime.stop()
+    thread.join()
+    assert books_balance(runtime)
+
+
+def test_an_actor_that_takes_too_much_memory_is_started_again(cluster, tmp_path: Path, caplog) -> None:
+    runtime, thread, _ = start(
+        {"main": {"kind": "inline"}, "a": actor(cluster, memory_mb=600)},
+        src=toy("Count", n=5000, realtime=True),
+        hoard=toy("Hoard", mb=20, inputs={"x": {"source": "src", "every": 4}}, worker="a", on_error="restart"),
+        out=toy("WriteNumber", path=str(tmp_path / "out"), inputs={"word": "hoard"}),
+    )
+    wait_for(lambda: runtime.tally("hoard").restarts == 1)
+    runtime.stop()
+    thread.join()
+    assert "more than memory_mb=600" in caplog.text
+    assert books_balance(runtime)
+
+
+@pytest.mark.parametrize("ahead_s", [-1000, 1000])
+def test_a_clock_that_is_ahead_changes_nothing(cluster, ahead_s: int, tmp_path: Path, monkeypatch) -> None:
+    """The actors are told that their clocks are ahead, and so see capture times accordingly; here nobody notices."""
+    monkeypatch.setattr(Line, "_clock_ahead_ns", lambda _: ahead_s * 10**9)
+    where = placements(cluster)["all"] | {"main": {"kind": "inline"}}
+    run("inline", **GRAPHS["held"](tmp_path / "inline"))
+    _, thread, results = start(where, **GRAPHS["held"](tmp_path / "ray"))
+    thread.join()
+    assert results[0].end == "finished", results[0].error
+    assert lines(tmp_path / "ray") == lines(tmp_path / "inline")
+    runtime, thread, results = start(
+        where,
+        src=ray_toy("Film", n=30, period_ms=10),
+        look=ray_toy("Look", inputs={"picture": "src"}, worker="a"),
+        age=ray_toy("Age", inputs={"x": "look"}, worker="b"),
+        out=toy("WriteNumber", path=str(tmp_path / "out"), inputs={"word": "age"}),
+    )
+    thread.join()
+    assert results[0].end == "finished", results[0].error
+    assert all(0 < age < 30e9 for age in runtime.tally("out").ages_ns)
+    ages_s = [int(line.split()[1]) for line in lines(tmp_path / "out")[:-2]]
+    assert ages_s  # this machine has one clock: the actors see all captures as far off as they were told
+    assert all(-ahead_s - 1 <= age <= -ahead_s + 30 for age in ages_s)
 
 
 def test_resources_that_no_machine_has_are_told_in_time(cluster, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from graph import Captured, EndOfStream, Node
+from graph import Captured, EndOfStream, Node, Stamp
 from tests.graph.toys import Number
 
 
@@ -81,3 +81,10 @@ class Hang(Node):
         while self.n == 3:
             time.sleep(0.1)
         return x
+
+
+class Age(Node):
+    """Emits how old its capture is by the clock of this machine, in whole seconds."""
+
+    def process(self, x: Number, stamp: Stamp) -> Number:
+        return Number(round(stamp.age_ns() / 1e9))
