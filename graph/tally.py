@@ -50,6 +50,11 @@ class Block:
         self._taken += count
         return self._cells[self._taken - count : self._taken]
 
+    @property
+    def raw(self) -> memoryview:
+        """All cells as bytes, writable."""
+        return self._cells.cast("B")
+
     def close(self) -> None:
         """Give up the descriptor; cells that were taken stay readable."""
         os.close(self.fd)
