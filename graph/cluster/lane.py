@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from graph.tally import CONNECTED, OFFERED, EdgeTally
 from graph.transport.inlet import Inlet
 from graph.transport.outlet import Link, Outlet
 from graph.transport.ring import RingSpec, RingWriter
+
+
+log = logging.getLogger(__name__)
 
 
 class Lane:
@@ -55,9 +59,13 @@ class Lane:
             self._inlet.drain()
             self._inlet.close()
         try:
-            self._inlet = Inlet(self._box, self._bell, end, ring, spec)
+            self._inlet = Inlet(self._box, self._bell, end, ring, spec, on_error=self._unreadable)
         finally:
             os.close(ring)
+
+    def _unreadable(self, e: Exception) -> None:
+        """A message whose class this process cannot import cannot be handed on either; it counts as an error."""
+        log.error("%s: receive failed: %s: %s; is its class importable everywhere?", self.edge.name, type(e).__name__, e)
 
     def pump(self) -> None:
         """Send what waits, as far as the actor has come."""
