@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 
 from graph.build import Builder
-from graph.errors import WorkerDied
+from graph.errors import WorkerDied, WorkerError
 from graph.partition import Output, Part
 from graph.placement import HERE
 from graph.plan import Plan, PlannedEdge
@@ -66,6 +66,10 @@ class Processes:
 
     def start(self) -> None:
         """Start all at once, connect them, and have each set up its nodes."""
+        if (shortage := memory.shortage(self._specs.values())) is not None:
+            raise WorkerError(
+                next(self._site[o[0]] for o, s in self._specs.items() if s.transport != "slots"), shortage
+            )
         for process in self.by_name.values():
             process.spawn(self._rings)
         for edge in self._edges:

@@ -29,6 +29,7 @@ import numpy as np
 from graph.transport.ring import ALIGNMENT, MADV_POPULATE_WRITE, Bytes, Ref, RingSpec
 
 REMEDY = "install the extra: uv sync --extra iceoryx2 (no wheel for Linux on ARM)"
+FOLDER = "/dev/shm"
 PREFIX = "cauce_"  # of all names in /dev/shm, so that a sweep touches nothing of other programs
 NUMBERS = 0xFFFF_FFFF  # a datagram has 32 bits for a slot, and the last value means something else
 SPARE = 8  # samples that a reader may hold beyond those in use: their note is quicker than their end

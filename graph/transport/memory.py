@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from typing import Protocol
@@ -68,6 +69,17 @@ def lack(transport: Transport) -> str | None:
     if transport == "iceoryx2" and find_spec("iceoryx2") is None:
         return f"the package iceoryx2 is not installed; {iceoryx.REMEDY}"
     return None
+
+
+def shortage(specs: Iterable[RingSpec]) -> str | None:
+    """What is wrong where the memory that is planned is more than there is; writing to it would kill the process."""
+    size = sum(spec.size for spec in specs if spec.transport == "iceoryx2" and spec.touched)
+    if not size or (free := shutil.disk_usage(iceoryx.FOLDER).free) >= size:
+        return None
+    return (
+        f"transport=iceoryx2 may need {size / 1e6:.0f} MB in {iceoryx.FOLDER}, where {free / 1e6:.0f} MB are free; "
+        "make it larger (docker run --shm-size), or take transport=slots, which needs none there"
+    )
 
 
 def create(spec: RingSpec) -> Handle:

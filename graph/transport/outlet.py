@@ -110,6 +110,8 @@ class Link:
 
     def send(self, encoded: wire.Encoded, ticket: Ticket | None, *, counts: bool = True) -> None:
         """Send a message; `counts` is False for one that only tells that there is none."""
+        if not self._is_heard:
+            self.drain()
         with self._lock:
             end = self._socket
             if end is None or not self._is_heard:
