@@ -246,8 +246,8 @@ class SampleReader:
 
     def __init__(self, name: str, spec: RingSpec) -> None:
         self.spec = spec
-        self._service = _Service(name, spec)
-        self._queue = self._service.subscriber()
+        self._service: _Service | None = _Service(name, spec)
+        self._queue: Any = self._service.subscriber()
         self._taken: weakref.WeakValueDictionary[int, _Taken] = weakref.WeakValueDictionary()
         self._passed: dict[int, Any] = {}
         self._leases: dict[int, Any] = {}
@@ -281,10 +281,15 @@ class SampleReader:
         """See `Reader.settle`."""
         self._passed.clear()
 
+    def close(self) -> None:
+        """See `Reader.close`."""
+        self._queue = self._service = None
+
     def _take(self, slot: int) -> _Taken | None:
         """The sample with this number. Those before it are of the same message, or of no use to this reader."""
         if (passed := self._passed.pop(slot, None)) is not None:
             return _Taken(passed)
+        assert self._service is not None
         try:
             while (sample := self._queue.receive()) is not None:
                 if _number(sample) == slot:

@@ -137,6 +137,7 @@ class Inlet:
         with self._lock:
             if self.is_open:
                 self._ended()
+        self._ring.close()
         self._socket.close()
 
 

@@ -63,6 +63,9 @@ class Reader(Protocol):
     def settle(self) -> None:
         """All slots of one message have been leased, in whatever order; the next ones are another's."""
 
+    def close(self) -> None:
+        """Read no more; arrays that are still in use stay readable."""
+
 
 def lack(transport: Transport) -> str | None:
     """What is missing on this machine for a transport, and what to do; None: nothing."""

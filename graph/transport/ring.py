@@ -167,6 +167,9 @@ class RingReader:
     def settle(self) -> None:
         """Nothing to do, as nothing is passed over."""
 
+    def close(self) -> None:
+        """Nothing to do: the memory goes with the reader and the last array on it."""
+
 
 def _touch(memory: mmap.mmap, spec: RingSpec, advice: int) -> None:
     """Have the pages of the first slots mapped now; the first frame would wait for it."""
