@@ -51,25 +51,32 @@ def _library() -> Any:
 
 
 def _config(iox: Any) -> Any:
-    """Its own names and folder for each user: nobody stands in another's way."""
+    """Its own names and folder for each user: nobody stands in another's way.
+
+    Only the run itself sweeps: a process that is killed while it removes what another left would leave both.
+    """
     config = iox.config.default()
     config.global_cfg.prefix = iox.FileName.new(PREFIX)
     config.global_cfg.root_path = iox.Path.new(f"{tempfile.gettempdir()}/cauce-iceoryx2-{os.getuid()}")
+    config.global_cfg.node.cleanup_dead_nodes_on_creation = False
+    config.global_cfg.node.cleanup_dead_nodes_on_destruction = False
     return config
 
 
 def sweep() -> int:
-    """Remove what dead processes of this user have left; how many had left something."""
+    """Remove what dead processes of this user have left, and tell of how many."""
     iox = _library()
     dead = [
         state[0] for state in iox.Node.list(iox.ServiceType.Ipc, _config(iox)) if isinstance(state, iox.NodeState.Dead)
     ]
+    swept = 0
     for node in dead:
         try:
             node.try_remove_stale_resources()
-        except iox.NodeCleanupFailure:  # somebody else is at it
+            swept += 1
+        except iox.NodeCleanupFailure:  # somebody else is at it, or was and is dead: files without memory are left
             pass
-    return len(dead)
+    return swept
 
 
 class _Service:
