@@ -65,11 +65,6 @@ class Inlet:
 
     def _take_in(self, data: memoryview) -> None:
         kind, has_ticket, number = wire.prefix(data)
-        if kind == wire.SKIP:
-            for slot in wire.skipped(data):
-                self._ring.skip(slot)
-                self.tell(wire.SLOT, slot)
-            return
         if kind == wire.END:
             self._mailbox.close()
             return
