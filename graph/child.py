@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -94,7 +95,7 @@ def _serve(control: Control) -> None:
         elif kind == "close_edge":
             site.close_edge(values[0])
         elif kind == "set_up":
-            site.set_up().add_done_callback(lambda f: _report(control, "ready", site, f))
+            site.set_up().add_done_callback(lambda f: _is_set_up(control, site, f))
         elif kind == "run":
             site.run().add_done_callback(lambda f: _report(control, "over", site, f))
         elif kind == "stop":
@@ -116,6 +117,12 @@ def _made(control: Control, part: Part, builder: Builder, names: list[str | None
     for fd in fds:
         os.close(fd)
     return site
+
+
+def _is_set_up(control: Control, site: Site, future: Future[Any]) -> None:
+    gc.collect()
+    gc.freeze()  # models and modules stay: collecting garbage between frames need not look at them again
+    _report(control, "ready", site, future)
 
 
 def _report(control: Control, event: str, site: Site, future: Future[Any]) -> None:

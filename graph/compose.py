@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from graph.build import Builder
+from graph.each import expanded
 from graph.errors import ConfigError, nearest
 from graph.plan import Plan, make_plan
 
@@ -113,6 +114,7 @@ def checked(config: Mapping[str, Any], *, allowed: Sequence[str]) -> Graph:
             ]
         )
     builder = Builder(allowed)
+    config = expanded(config)
     return Graph(config, make_plan(config.get("nodes"), config.get("placement"), builder), builder)
 
 

@@ -107,6 +107,8 @@ def _settings(e: PlannedEdge) -> str:
         words.append(f"every {e.every}")
     if e.max_age_ms is not None:
         words.append(f"max age {e.max_age_ms:g} ms")
+    if e.is_picky:
+        words.append(f"only {', '.join(sorted(e.origins))}")
     return ", ".join(words)
 
 

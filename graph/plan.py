@@ -34,6 +34,8 @@ class PlannedEdge:
     max_age_ms: float | None = None
     origins: frozenset[str] = frozenset()
     """Source outputs whose captures may arrive on this edge."""
+    is_picky: bool = False
+    """Whether only captures of `origins` are sent, of those that the producer has."""
     tells_absence: bool = False
     """Whether the consumer must also hear that there will be nothing for a capture, because it combines inputs."""
 
@@ -242,13 +244,26 @@ class _Planner:
         for port, edge in alive:
             node, _, output = edge.source.partition(".")
             policy: Policy = "block" if lossless and edge.policy == "latest" else edge.policy
-            origins = earlier[node].origins(output)
+            origins = self._origins(spec.name, port, edge, earlier[node].origins(output))
             capacity = edge.capacity or (
                 JOIN_WINDOW if joined and policy == "latest" else self._capacity(policy, spec, earlier[node], origins)
             )
             kind = self.ports[node].outputs[output].type
             age = None if lossless and policy != "hold" else edge.max_age_ms
-            yield PlannedEdge(node, output, spec.name, port, kind, policy, capacity, edge.every, age, origins)
+            picky = edge.only is not None
+            yield PlannedEdge(node, output, spec.name, port, kind, policy, capacity, edge.every, age, origins, picky)
+
+    def _origins(self, name: str, port: str, edge: EdgeSpec, known: frozenset[str]) -> frozenset[str]:
+        """The source outputs whose captures may arrive on an edge, of those `known` to its producer."""
+        if edge.only is None:
+            return known
+        found = frozenset(o for o in known if o in edge.only or o.partition(".")[0] in edge.only)
+        if not found:
+            key = f"nodes.{name}.inputs.{port}.only"
+            self.problems.append(
+                f"{key}: nothing of {', '.join(edge.only)} comes by {edge.source!r}{nearest('', known)}"
+            )
+        return found
 
     @staticmethod
     def _capacity(policy: Policy, target: NodeSpec, source: PlannedNode, origins: frozenset[str]) -> int:

@@ -130,6 +130,10 @@ class Process:
         end.close()
         memory.close(ring)
 
+    def connect_directly(self, edge: PlannedEdge, target: Process, *, is_new: bool) -> bool:
+        """Connect with `target` in a way of its own, if there is one; whether there was."""
+        return False
+
     def close_edge(self, edge: PlannedEdge) -> None:
         """See `Site.close_edge`."""
         self._tell("close_edge", edge)
@@ -177,17 +181,17 @@ class Process:
         sleep(STACK_S)
         self.kill(why)
 
+    def check(self) -> None:
+        """Find out what nobody tells; of a process that is gone, its socket tells."""
+
     def is_this(self, control: object) -> bool:
         """Whether an event of that connection is about the process that runs now."""
         return control is self._control
 
     def bury(self) -> str:
         """Take down what a dead process has left, and say how it died. What it was at counts as lost."""
-        assert self._popen is not None
-        code = self._popen.wait()
+        how = self._take_down()
         self.is_up = self.is_ready = False
-        if self._control is not None:
-            self._control.close()
         for name, tally in self.books.nodes.items():
             tally.cells[UP] = 0
             if tally.cells[BUSY_SINCE]:
@@ -202,6 +206,13 @@ class Process:
                 end.cells[OFFERED] = self.delivered_before[edge] = end.settled
             else:
                 end.drop("lost", end.offered - end.settled)
+        return how
+
+    def _take_down(self) -> str:
+        assert self._popen is not None
+        code = self._popen.wait()
+        if self._control is not None:
+            self._control.close()
         if self._killed_for:
             return f"{self._killed_for} and was killed"
         if code < 0:
@@ -228,13 +239,18 @@ class Process:
 
     def resident_mb(self) -> float:
         """Memory of its own that it uses; what it shares is not its own."""
-        try:
-            with open(f"/proc/{self.pid}/statm", encoding="ascii") as file:
-                _, resident, shared, *_ = map(int, file.read().split())
-        except (OSError, ValueError):
-            return 0.0
-        return (resident - shared) * os.sysconf("SC_PAGESIZE") / 1e6
+        return resident_mb(self.pid)
 
     def release(self) -> None:
         """Give up what is held for it; its counts stay readable."""
         self._block.close()
+
+
+def resident_mb(pid: int | None) -> float:
+    """Memory of its own that a process uses, without what it shares; 0 when there is none."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            _, resident, shared, *_ = map(int, file.read().split())
+    except (OSError, ValueError):
+        return 0.0
+    return (resident - shared) * os.sysconf("SC_PAGESIZE") / 1e6

@@ -7,12 +7,12 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graph.build import Builder
 from graph.errors import WorkerDied, WorkerError
 from graph.partition import Output, Part
-from graph.placement import HERE
+from graph.placement import HERE, WorkerSpec
 from graph.plan import Plan, PlannedEdge
 from graph.process import Process
 from graph.site import Site
@@ -20,6 +20,9 @@ from graph.tally import RESTARTS, EdgeReading
 from graph.transport import memory
 from graph.transport.memory import Handle
 from graph.transport.ring import RingSpec
+
+if TYPE_CHECKING:
+    from graph.cluster.worker import Cluster
 
 log = logging.getLogger(__name__)
 MEMORY_EVERY_S = 0.5
@@ -58,18 +61,23 @@ class Processes:
         self._has_ended = False
         self._looked_at = 0.0
         self.here = here(self._rings)
+        self._cluster = _cluster_of(plan)
         self.by_name = {
-            name: Process(part, plan.workers[name], builder, lambda p, kind, value: on_event(Told(p, kind, value)))
+            name: self._kind(plan.workers[name])(
+                part, plan.workers[name], builder, lambda p, kind, value: on_event(Told(p, kind, value))
+            )
             for name, part in parts.items()
             if name != HERE
         }
 
+    def _kind(self, worker: WorkerSpec) -> Callable[..., Process]:
+        return self._cluster.worker if self._cluster is not None and worker.kind == "ray" else Process
+
     def start(self) -> None:
         """Start all at once, connect them, and have each set up its nodes."""
         if (shortage := memory.shortage(self._specs.values())) is not None:
-            raise WorkerError(
-                next(self._site[o[0]] for o, s in self._specs.items() if s.transport != "slots"), shortage
-            )
+            users = [self._site[node] for (node, _), spec in self._specs.items() if spec.transport != "slots"]
+            raise WorkerError(users[0], shortage)
         for process in self.by_name.values():
             process.spawn(self._rings)
         for edge in self._edges:
@@ -143,6 +151,7 @@ class Processes:
             return
         self._looked_at = now
         for process in self.by_name.values():
+            process.check()
             limit_mb = process.worker.memory_mb
             if process.is_up and not process.is_ready and now - process.started_at > process.worker.start_s:
                 process.kill(f"was not ready within start_s={process.worker.start_s:g}")
@@ -174,11 +183,15 @@ class Processes:
             return
         if any(isinstance(end, Process) and not end.is_up for end in (source, target)):
             return
+        is_new = edge in self._unheard
+        self._unheard.discard(edge)
+        if isinstance(source, Process) and isinstance(target, Process):  # noqa: SIM102 - so mypy knows both
+            if source.connect_directly(edge, target, is_new=is_new):
+                return
         output = (edge.source, edge.output)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         target.connect_in(edge, theirs, memory.copy(self._rings[output]), self._specs[output])
-        source.connect_out(edge, ours, is_new=edge in self._unheard)
-        self._unheard.discard(edge)
+        source.connect_out(edge, ours, is_new=is_new)
 
     def stop(self) -> None:
         """Have all return after the steps under way; none is started again from here on."""
@@ -202,6 +215,8 @@ class Processes:
         for handle in self._rings.values():
             memory.close(handle)
         memory.sweep(self._specs.values())
+        if self._cluster is not None:
+            self._cluster.leave()
 
     def read(self, edge: PlannedEdge) -> EdgeReading:
         """The counts of an edge, from both of its ends."""
@@ -214,9 +229,20 @@ class Processes:
         dropped = {cause: n + link.dropped[cause] for cause, n in end.dropped.items()}
         lost = link.connected - target.delivered_before[edge] if isinstance(target, Process) else 0
         left = link.sent - end.settled - max(0, lost)
+        unheard = max(0, -left)  # what has arrived was sent, whether or not its actor has told so by now
+        left += unheard
         dropped["lost"] += max(0, lost)
         if isinstance(target, Process) and target.is_gone:
             dropped["lost"], left = dropped["lost"] + left, 0
         elif self._has_ended:
             dropped["stopped"], left = dropped["stopped"] + left, 0
-        return EdgeReading(edge.name, link.offered, link.thinned, left, end.delivered, dropped)
+        return EdgeReading(edge.name, link.offered + unheard, link.thinned, left, end.delivered, dropped)
+
+
+def _cluster_of(plan: Plan) -> Cluster | None:
+    """The cluster that a plan needs, if it does."""
+    if all(node.worker.kind != "ray" for node in plan.nodes.values()):
+        return None
+    from graph.cluster.worker import Cluster
+
+    return Cluster(plan)

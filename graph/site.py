@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from threading import Lock
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from graph.batch import BatchStep
 from graph.bell import Bell, SocketBell
@@ -27,7 +27,7 @@ from graph.partition import Books, Output, Part
 from graph.placement import WorkerSpec
 from graph.plan import PlannedEdge, PlannedNode
 from graph.source import SourceStep
-from graph.step import Step, Way, Wiring
+from graph.step import Picky, Step, Way, Wiring
 from graph.supervise import stack_of
 from graph.transport import memory
 from graph.transport.inlet import Inlet
@@ -44,6 +44,14 @@ SetUp = tuple[str, Worker, Callable[[], None]]
 """Name, worker, and what the worker is to call."""
 
 
+class Lender(Way, Protocol):
+    """A way out of the process, with memory that is best written to."""
+
+    def loan(self, size: int) -> Any:
+        """`size` writable bytes."""
+        ...
+
+
 class Site:
     """One part of a graph, wired. Made, set up, run and closed once."""
 
@@ -55,7 +63,7 @@ class Site:
         self._workers: dict[str, Worker] = {}
         self._homes: dict[str, Worker] = {}
         self.mailboxes: dict[PlannedEdge, Mailbox] = {}
-        self._outlets: dict[Output, Outlet] = {}
+        self._outlets: dict[Output, Lender] = {}
         self._links: dict[PlannedEdge, Link] = {}
         self._inlets: dict[PlannedEdge, Inlet] = {}
         self.steps: dict[str, Step] = {}
@@ -116,7 +124,7 @@ class Site:
         outputs: dict[str, list[Way]] = {name: [] for name in node.ports.outputs}
         for edge, box in self.mailboxes.items():
             if edge.source == node.name:
-                outputs[edge.output].append(box)
+                outputs[edge.output].append(Picky(box, edge.origins) if edge.is_picky else box)
         lenders = {}
         for (source, output), outlet in self._outlets.items():
             if source == node.name:
@@ -146,7 +154,7 @@ class Site:
             return
         source, target = self.steps[edge.source], self.steps[edge.target]
         plain = edge.every == 1 and edge.max_age_ms is None and len(target.planned.edges) == 1
-        plain = plain and target.spec.batch is None  # which has to see how many wait
+        plain = plain and not edge.is_picky and target.spec.batch is None  # which has to see how many wait
         if plain and self._homes[edge.source] is self._homes[edge.target] and isinstance(target, WorkStep):
             gives = source.targets[edge.output]
             gives[gives.index(self.mailboxes[edge].offer)] = target.receive
@@ -176,6 +184,15 @@ class Site:
     def _unreadable(self, edge: PlannedEdge, e: Exception) -> None:
         cause = f"{edge.name}: {type(e).__name__}: {e}; the class of a message must be importable in every process"
         self._on_failure(NodeError(edge.target, "receive", cause))
+
+    @property
+    def workers(self) -> Mapping[str, Worker]:
+        """The threads, by name."""
+        return self._workers
+
+    def bell_of(self, node: str) -> Bell:
+        """What wakes the thread of a node."""
+        return self._homes[node].bell
 
     def start(self) -> None:
         """Start the threads."""

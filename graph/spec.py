@@ -27,6 +27,8 @@ class EdgeSpec:
     """Takes the first of every N packets."""
     max_age_ms: float | None = None
     """Older packets are dropped as stale. For `hold`, age is counted back from the capture it is combined with."""
+    only: tuple[str, ...] | None = None
+    """Takes the captures of these sources, or of their outputs, of all that the producer serves; None: of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ _AMOUNTS = (
     *("max_age_ms", "backoff_s", "stall_after_s", "align_ms", "max_restarts", "min_rate_hz"),
     "window_ms",
 )
-_MAY_BE_NULL = frozenset({"capacity", "max_age_ms", "stall_after_s", "in_flight", "min_rate_hz"})
+_MAY_BE_NULL = frozenset({"capacity", "max_age_ms", "stall_after_s", "in_flight", "min_rate_hz", "only"})
 
 
 def parse_nodes(nodes: Any) -> tuple[dict[str, NodeSpec], list[str]]:
@@ -178,6 +180,8 @@ def _parse_edge(key: str, value: Any, problems: list[str]) -> EdgeSpec | None:
     known = {k: v for k, v in value.items() if k in _EDGE_KEYS}
     wrong = [f"{key}.{k}: {m}" for k, v in known.items() if (m := _wrong(k, v))]
     problems += wrong
+    if known.get("only") is not None and not wrong:
+        known["only"] = (known["only"],) if isinstance(known["only"], str) else tuple(known["only"])
     return EdgeSpec(**known) if not wrong else EdgeSpec(known["source"])
 
 
@@ -187,6 +191,8 @@ def _wrong(key: str, value: Any) -> str | None:
         return f"is {value!r}{nearest(value, _WORDS[key])}"
     if value is None and key in _MAY_BE_NULL:
         return None
+    if key == "only" and not (isinstance(value, str) or (isinstance(value, list) and value and _are_text(value))):
+        return f"is {value!r}; expected the name of a source, or a list of names"
     if key in _COUNTS and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         return f"is {value!r}; expected a whole number, 1 or more"
     if key in _AMOUNTS and (not isinstance(value, int | float) or isinstance(value, bool) or value < 0):
@@ -194,3 +200,7 @@ def _wrong(key: str, value: Any) -> str | None:
     if key == "worker" and not isinstance(value, str):
         return f"is {value!r}; expected the name of a worker"
     return None
+
+
+def _are_text(values: list[Any]) -> bool:
+    return all(isinstance(v, str) for v in values)

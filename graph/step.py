@@ -43,6 +43,20 @@ class Way(Protocol):
         ...
 
 
+class Picky:
+    """A way for the captures of some origins; it knows nothing of all others."""
+
+    def __init__(self, way: Way, origins: frozenset[str]) -> None:
+        self._way, self._origins = way, origins
+        self.policy, self.tells_absence = way.policy, way.tells_absence
+        self.has_room, self.close = way.has_room, way.close
+
+    def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
+        """See `Way.offer`."""
+        if stamp.origin in self._origins:
+            self._way.offer(stamp, message, sent_ns, ticket)
+
+
 @dataclass(slots=True)
 class Wiring:
     """What connects a step with the others."""

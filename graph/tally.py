@@ -50,6 +50,11 @@ class Block:
         self._taken += count
         return self._cells[self._taken - count : self._taken]
 
+    @property
+    def raw(self) -> memoryview:
+        """All cells as bytes, writable."""
+        return self._cells.cast("B")
+
     def close(self) -> None:
         """Give up the descriptor; cells that were taken stay readable."""
         os.close(self.fd)
@@ -148,9 +153,12 @@ class Tally:
     def seen(self, age_ns: int) -> None:
         """Count the age of what a sink showed or said."""
         if self._ages is not None:
-            self._ages[self.cells[SEEN] % KEPT_AGES] = age_ns
-            self.cells[SEEN] += 1
-        self.age.observe(age_ns)
+            n = self.cells[SEEN]
+            self._ages[n % KEPT_AGES] = age_ns
+            self.cells[SEEN] = n + 1
+        buckets = self.age.cells
+        buckets[bisect_left(BOUNDS_NS, age_ns)] += 1
+        buckets[TOTAL] += age_ns
 
     @property
     def ages_ns(self) -> list[int]:

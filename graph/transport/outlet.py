@@ -269,11 +269,12 @@ class Outlet:
 
     def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """Send a message to all that want it; None: there is none for this capture."""
-        takers = [link for link in self.links if link.wants(stamp, message)]
+        links = [link for link in self.links if not link.edge.is_picky or stamp.origin in link.edge.origins]
+        takers = [link for link in links if link.wants(stamp, message)]
         if message is not None:
             if takers:
                 self._send(takers, stamp, message, sent_ns, ticket)
-            takers = [link for link in self.links if link.edge.tells_absence and link not in takers]
+            takers = [link for link in links if link.edge.tells_absence and link not in takers]
         if takers:
             nothing = wire.absence(stamp)
             for link in takers:
