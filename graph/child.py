@@ -76,10 +76,10 @@ class _ToParent(logging.Handler):
 
 
 def _serve(control: Control) -> None:
-    _, (part, plugins, level), fds = control.receive()
+    _, (part, plugins, level, names), fds = control.receive()
     logging.basicConfig(level=level, format="%(message)s", handlers=[_ToParent(control)])
     try:
-        site = _made(control, part, plugins, fds)
+        site = _made(control, part, Builder(plugins), names, fds)
     except Exception as e:
         control.send("failed", NodeError(next(iter(part.nodes)), "setup", f"{type(e).__name__}: {e}"))
         return
@@ -90,7 +90,8 @@ def _serve(control: Control) -> None:
         if kind == "out":
             site.connect_out(values[0], socket.socket(fileno=fds[0]), is_new=values[1])
         elif kind == "in":
-            site.connect_in(values[0], socket.socket(fileno=fds[0]), fds[1], values[1])
+            edge, spec, name = values
+            site.connect_in(edge, socket.socket(fileno=fds[0]), fds[1] if name is None else name, spec)
         elif kind == "close_edge":
             site.close_edge(values[0])
         elif kind == "set_up":
@@ -104,14 +105,15 @@ def _serve(control: Control) -> None:
             return
 
 
-def _made(control: Control, part: Part, plugins: tuple[str, ...], fds: list[int]) -> Site:
+def _made(control: Control, part: Part, builder: Builder, names: list[str | None], fds: list[int]) -> Site:
     block = Block(Books.size(part), fds[0])
-    rings = dict(zip(part.rings, fds[1:], strict=True))
+    given = iter(fds[1:])
+    rings = {output: next(given) if name is None else name for output, name in zip(part.rings, names, strict=True)}
 
     def failed(error: CauceError) -> None:
         _tell(control, "failed", error)
 
-    site = Site(part, Books(part, block), Builder(plugins), failed, rings=rings)
+    site = Site(part, Books(part, block), builder, failed, rings=rings)
     for fd in fds:
         os.close(fd)
     return site

@@ -93,10 +93,12 @@ def _ring_spec(plan: Plan, output: Output, edges: list[PlannedEdge]) -> RingSpec
     under_way = _in_flight(plan, edges[0])
     held = sum(HOLD_WINDOW for e in edges if e.policy == "hold")
     slots = 2 + (waiting if under_way is None else min(waiting, under_way)) + 2 * len(edges) + held
+    site = plan.nodes[output[0]].worker.site
+    transport = plan.workers[site].transport if site != HERE else "slots"
     if size is None:
-        return RingSpec(slots, UNKNOWN_BYTES, 0)
+        return RingSpec(slots, UNKNOWN_BYTES, 0, transport, len(edges))
     slot_bytes = -(-(size + SLACK) // mmap.PAGESIZE) * mmap.PAGESIZE
-    return RingSpec(slots, slot_bytes, min(slots, 3 + len(edges)))
+    return RingSpec(slots, slot_bytes, min(slots, 3 + len(edges)), transport, len(edges))
 
 
 def _message_bytes(plan: Plan, output: Output, kind: type) -> int | None:

@@ -10,12 +10,14 @@ from typing import Any, Literal, cast, get_args
 
 from graph.build import Builder
 from graph.errors import nearest
+from graph.transport import memory
+from graph.transport.ring import Transport
 
 Kind = Literal["inline", "thread", "process", "cuda", "ray"]
 SETTINGS: Mapping[Kind, tuple[str, ...]] = {
     "inline": (),
     "thread": ("process", "context"),
-    "process": ("memory_mb", "start_s", "shared_mb"),
+    "process": ("memory_mb", "start_s", "shared_mb", "transport"),
     "cuda": ("process", "device", "priority"),
     "ray": ("memory_mb", "start_s", "resources", "address"),
 }
@@ -43,6 +45,8 @@ class WorkerSpec:
     """A process that is not ready by then has failed to start."""
     shared_mb: float | None = None
     """The most shared memory that the outputs of a process may need; a graph that needs more is refused."""
+    transport: Transport = "slots"
+    """Where the arrays lie that the outputs of a process send to others."""
     context: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Of a thread: the configuration of what it works in; empty where that is nothing."""
 
@@ -127,6 +131,11 @@ def _problems(key: str, kind: Kind, entry: Mapping[str, Any]) -> Iterator[str]:
         elif setting == "context":
             if not isinstance(value, Mapping) or "_target_" not in value:
                 yield f"{key}.{setting}: is {value!r}; expected a mapping with a _target_"
+        elif setting == "transport":
+            if value not in get_args(Transport):
+                yield f"{key}.{setting}: is {value!r}{nearest(value, get_args(Transport))}"
+            elif (lack := memory.lack(cast(Transport, value))) is not None:
+                yield f"{key}.{setting}: {lack}; or take transport=slots"
         elif setting in OF_CONTEXT:
             continue
         elif setting == "resources":

@@ -22,6 +22,8 @@ from graph.placement import WorkerSpec
 from graph.plan import PlannedEdge
 from graph.supervise import Restarts
 from graph.tally import BUSY_SINCE, IN_HAND, OFFERED, TAKEN, UP, Block
+from graph.transport import memory
+from graph.transport.memory import Handle
 from graph.transport.ring import RingSpec
 
 log = logging.getLogger(__name__)
@@ -61,7 +63,7 @@ class Process:
         """Its number, while it runs."""
         return self._popen.pid if self._popen is not None and self.is_up else None
 
-    def spawn(self, rings: Mapping[Output, int]) -> None:
+    def spawn(self, rings: Mapping[Output, Handle]) -> None:
         """Start it, with new memory for what it sends."""
         ours, theirs = socket.socketpair()
         main = _MAIN.format(path=sys.path, fd=theirs.fileno(), parent=os.getpid())
@@ -79,9 +81,11 @@ class Process:
         self.is_to_restart, self._killed_for = False, ""
         self.started_at = monotonic()
         level = logging.getLogger().getEffectiveLevel()
-        fds = [self._block.fd, *(rings[output] for output in self.part.rings)]
+        handles = [rings[output] for output in self.part.rings]
+        fds = [self._block.fd, *(h for h in handles if isinstance(h, int))]
+        names = [None if isinstance(h, int) else h for h in handles]
         Thread(target=self._listen, args=(control,), name=f"cauce-{self.part.name}-control", daemon=True).start()
-        self._tell("start", self.part, self._builder.plugins, level, fds=fds)
+        self._tell("start", self.part, self._builder.plugins, level, names, fds=fds)
 
     def _listen(self, control: Control) -> None:
         """Hear what the process has to say until it is gone."""
@@ -117,11 +121,14 @@ class Process:
         self._tell("out", edge, is_new, fds=[end.fileno()])
         end.close()
 
-    def connect_in(self, edge: PlannedEdge, end: socket.socket, ring: int, spec: RingSpec) -> None:
+    def connect_in(self, edge: PlannedEdge, end: socket.socket, ring: Handle, spec: RingSpec) -> None:
         """See `Site.connect_in`."""
-        self._tell("in", edge, spec, fds=[end.fileno(), ring])
+        if isinstance(ring, int):
+            self._tell("in", edge, spec, None, fds=[end.fileno(), ring])
+        else:
+            self._tell("in", edge, spec, ring, fds=[end.fileno()])
         end.close()
-        os.close(ring)
+        memory.close(ring)
 
     def connect_directly(self, edge: PlannedEdge, target: Process, *, is_new: bool) -> bool:
         """Connect with `target` in a way of its own, if there is one; whether there was."""

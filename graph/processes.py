@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,14 +10,15 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from graph.build import Builder
-from graph.errors import WorkerDied
+from graph.errors import WorkerDied, WorkerError
 from graph.partition import Output, Part
 from graph.placement import HERE, WorkerSpec
 from graph.plan import Plan, PlannedEdge
 from graph.process import Process
 from graph.site import Site
 from graph.tally import RESTARTS, EdgeReading
-from graph.transport import ring
+from graph.transport import memory
+from graph.transport.memory import Handle
 from graph.transport.ring import RingSpec
 
 if TYPE_CHECKING:
@@ -45,13 +45,14 @@ class Processes:
         plan: Plan,
         parts: Mapping[str, Part],
         builder: Builder,
-        here: Callable[[Mapping[Output, int]], Site],
+        here: Callable[[Mapping[Output, Handle]], Site],
         on_event: Callable[[Told], None],
     ) -> None:
         self._site = {name: node.worker.site for name, node in plan.nodes.items()}
         self._edges = [e for e in plan.edges if self._site[e.source] != self._site[e.target]]
         self._specs: dict[Output, RingSpec] = {o: spec for part in parts.values() for o, spec in part.rings.items()}
-        self._rings = {output: ring.create(spec) for output, spec in self._specs.items()}
+        memory.sweep(self._specs.values())
+        self._rings = {output: memory.create(spec) for output, spec in self._specs.items()}
         self._due: dict[str, float] = {}
         """When those that died are to be started again."""
         self._unheard = set(self._edges)
@@ -74,6 +75,9 @@ class Processes:
 
     def start(self) -> None:
         """Start all at once, connect them, and have each set up its nodes."""
+        if (shortage := memory.shortage(self._specs.values())) is not None:
+            users = [self._site[node] for (node, _), spec in self._specs.items() if spec.transport != "slots"]
+            raise WorkerError(users[0], shortage)
         for process in self.by_name.values():
             process.spawn(self._rings)
         for edge in self._edges:
@@ -111,6 +115,7 @@ class Processes:
         """Restart, go on without, or end the run: as the nodes of the process say."""
         busy = process.busy_nodes()
         how = process.bury()
+        memory.sweep(self._specs.values())
         if process.over.done():
             return
         nodes = process.part.nodes
@@ -155,8 +160,8 @@ class Processes:
 
     def _start_again(self, process: Process) -> None:
         for output in process.part.rings:  # who still reads the old memory keeps it; the rest of it is freed
-            os.close(self._rings[output])
-            self._rings[output] = ring.create(self._specs[output])
+            memory.close(self._rings[output])
+            self._rings[output] = memory.create(self._specs[output])
         for tally in process.books.nodes.values():
             tally.cells[RESTARTS] += 1
         process.spawn(self._rings)
@@ -185,7 +190,7 @@ class Processes:
                 return
         output = (edge.source, edge.output)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        target.connect_in(edge, theirs, os.dup(self._rings[output]), self._specs[output])
+        target.connect_in(edge, theirs, memory.copy(self._rings[output]), self._specs[output])
         source.connect_out(edge, ours, is_new=is_new)
 
     def stop(self) -> None:
@@ -207,8 +212,9 @@ class Processes:
             process.end(deadline)
             process.release()
         self._has_ended = True
-        for fd in self._rings.values():
-            os.close(fd)
+        for handle in self._rings.values():
+            memory.close(handle)
+        memory.sweep(self._specs.values())
         if self._cluster is not None:
             self._cluster.leave()
 

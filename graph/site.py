@@ -7,7 +7,6 @@ holds of the latter.
 from __future__ import annotations
 
 import logging
-import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -30,9 +29,11 @@ from graph.plan import PlannedEdge, PlannedNode
 from graph.source import SourceStep
 from graph.step import Picky, Step, Way, Wiring
 from graph.supervise import stack_of
+from graph.transport import memory
 from graph.transport.inlet import Inlet
+from graph.transport.memory import Handle
 from graph.transport.outlet import Link, Outlet
-from graph.transport.ring import RingSpec, RingWriter
+from graph.transport.ring import RingSpec
 from graph.work import WorkStep
 from graph.worker import Worker
 
@@ -55,7 +56,7 @@ class Site:
     """One part of a graph, wired. Made, set up, run and closed once."""
 
     def __init__(
-        self, part: Part, books: Books, builder: Builder, on_failure: OnFailure, *, rings: Mapping[Output, int]
+        self, part: Part, books: Books, builder: Builder, on_failure: OnFailure, *, rings: Mapping[Output, Handle]
     ) -> None:
         self.part, self.books = part, books
         self._builder, self._on_failure = builder, on_failure
@@ -108,9 +109,9 @@ class Site:
                     box.on_room = self._homes[edge.source].bell
                 self.mailboxes[edge] = box
 
-    def _make_outlets(self, rings: Mapping[Output, int]) -> None:
+    def _make_outlets(self, rings: Mapping[Output, Handle]) -> None:
         for output, spec in self.part.rings.items():
-            ring = RingWriter(rings[output], spec)
+            ring = memory.writer(rings[output], spec)
             links = [
                 Link(e, ring, self._homes[e.source].bell, self.books.links[e])
                 for e in self.part.leaving
@@ -162,16 +163,17 @@ class Site:
         """Send what leaves by `edge` to `end`, which becomes ours; `is_new`: its consumer has just been started."""
         self._links[edge].connect(end, is_new=is_new, counts_captures=self.part.counts_captures)
 
-    def connect_in(self, edge: PlannedEdge, end: socket.socket, ring: int, spec: RingSpec) -> None:
+    def connect_in(self, edge: PlannedEdge, end: socket.socket, ring: Handle, spec: RingSpec) -> None:
         """Take what arrives by `edge` from `end`, which becomes ours as `ring` does."""
         if (before := self._inlets.get(edge)) is not None:
             before.drain()
             before.close()
         try:
             bell, on_error = self._homes[edge.target].bell, partial(self._unreadable, edge)
-            self._inlets[edge] = Inlet(self.mailboxes[edge], bell, end, ring, spec, on_error=on_error)
+            reader = memory.reader(ring, spec)
+            self._inlets[edge] = Inlet(self.mailboxes[edge], bell, end, reader, on_error=on_error)
         finally:
-            os.close(ring)
+            memory.close(ring)
 
     def close_edge(self, edge: PlannedEdge) -> None:
         """Nothing will arrive by `edge` any more: its producer is gone for good."""

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 
 from bench import report
 from bench.transport import __doc__ as about
@@ -13,7 +14,7 @@ from bench.transport import dora, faults, workloads
 from bench.transport.frames import FRAME_BYTES
 from bench.transport.ours import KIND, Ours
 from bench.transport.peers import installed
-from bench.transport.table import Scale, Table
+from bench.transport.table import SAMPLES, Scale, Table
 
 PACKAGES = ("numpy", "iceoryx2", "dora-rs")
 WORKLOADS: Mapping[str, Callable[[Table], None]] = {
@@ -59,6 +60,8 @@ def main(words: Sequence[str] | None = None) -> int:
     report.header("Frames from process to process", packages=PACKAGES)
     without = given.without.split(",")
     peers = [p for p in (*installed(), *dora.installed()) if p.name not in without]
+    if given.kind == KIND and find_spec("iceoryx2") and SAMPLES.name not in without:
+        peers.append(SAMPLES)
     table = Table(Ours(given.kind), peers, scale(given))
     for name in given.only.split(","):
         WORKLOADS[name](table)

@@ -21,8 +21,10 @@ KIND = "process"
 class Ours:
     """Our workers, of any kind that a placement may name."""
 
-    def __init__(self, kind: str = KIND) -> None:
-        self.kind, self.name = kind, f"ours ({kind})"
+    def __init__(self, kind: str = KIND, transport: str | None = None) -> None:
+        self.kind = kind
+        self.worker = {"kind": kind} if transport is None else {"kind": kind, "transport": transport}
+        self.name = f"ours ({', '.join(self.worker.values())})"
 
     def hop(self, feed: Feed, *, readers: int = 1, use: Use = NO_USE, newest: bool = False) -> Run:
         """See `Contender.hop`. As fast as it goes means that nothing may be lost: such a source waits for room."""
@@ -51,7 +53,7 @@ class Ours:
         self, path: Path, nodes: Mapping[str, Any], beside: Callable[[Runtime], None] | None = None
     ) -> tuple[Result, Runtime]:
         """Run a graph, each of its workers of this kind; `beside` runs in a thread meanwhile."""
-        workers = {str(entry["worker"]): {"kind": self.kind} for entry in nodes.values()}
+        workers = {str(entry["worker"]): self.worker for entry in nodes.values()}
         builder = Builder(["bench"])
         runtime = Runtime(make_plan(nodes, workers, builder), builder)
         announce(path, "parent")

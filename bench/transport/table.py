@@ -13,10 +13,10 @@ from bench import report
 from bench.transport.contender import Contender, Run
 from bench.transport.frames import FRAME_BYTES, Feed
 from bench.transport.ours import Ours
-from bench.transport.peers import Peer
 
 FPS = 30.0
-QUICK, SLOW = ("ring", "iceoryx2"), ("mp.Queue", "dora-rs")
+SAMPLES = Ours(transport="iceoryx2")
+QUICK, SLOW = ("ring", "iceoryx2", SAMPLES.name), ("mp.Queue", "dora-rs")
 """Peers by what a repeat of them costs."""
 
 
@@ -46,7 +46,7 @@ class Scale:
 class Table:
     """Runs contenders in turns, prints what they took, and remembers which limits were missed."""
 
-    def __init__(self, ours: Ours, peers: Sequence[Peer], scale: Scale) -> None:
+    def __init__(self, ours: Ours, peers: Sequence[Contender], scale: Scale) -> None:
         self.ours, self.peers, self.scale = ours, peers, scale
         self.missed: list[str] = []
 

@@ -24,6 +24,7 @@ from graph.plan import PlannedEdge
 from graph.process import resident_mb
 from graph.site import Site
 from graph.tally import Block
+from graph.transport.memory import Handle
 
 REPORT_S = 0.2
 CHUNK = 4096  # bytes of the counts that are compared, and told, at once
@@ -40,7 +41,7 @@ class ClusterSite(Site):
         self.fans: dict[PlannedEdge, Fan] = {}
         super().__init__(part, books, builder, rings={}, **more)
 
-    def _make_outlets(self, rings: Mapping[Output, int]) -> None:
+    def _make_outlets(self, rings: Mapping[Output, Handle]) -> None:
         for output in self.part.rings:
             edges = [e for e in self.part.leaving if (e.source, e.output) == output]
             room = self._homes[output[0]].bell

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,12 +15,11 @@ from graph.node import Stamp
 from graph.packet import Packet, Ticket
 from graph.plan import PlannedEdge
 from graph.tally import CONNECTED, OFFERED, EdgeTally
+from graph.transport import memory, wire
 from graph.transport.inlet import Inlet
+from graph.transport.memory import Handle, Writer
 from graph.transport.outlet import Link, Outlet
-from graph.transport.ring import RingSpec, RingWriter
-
-
-log = logging.getLogger(__name__)
+from graph.transport.ring import RingSpec
 
 
 class Lane:
@@ -53,19 +50,21 @@ class Lane:
         self._inlet: Inlet | None = None
         self._has_ended = self._is_cut_off = False
 
-    def connect(self, end: socket.socket, ring: int, spec: RingSpec) -> None:
+    def connect(self, end: socket.socket, ring: Handle, spec: RingSpec) -> None:
         """Take what the producer sends by `end`, which becomes ours as `ring` does."""
         if self._inlet is not None:
             self._inlet.drain()
             self._inlet.close()
         try:
-            self._inlet = Inlet(self._box, self._bell, end, ring, spec, on_error=self._unreadable)
+            reader = memory.reader(ring, spec)
+            on_error = partial(self._post, self._refuse)
+            self._inlet = Inlet(self._box, self._bell, end, reader, on_error=on_error)
         finally:
-            os.close(ring)
+            memory.close(ring)
 
-    def _unreadable(self, e: Exception) -> None:
-        """A message whose class this process cannot import cannot be handed on either; it counts as an error."""
-        log.error("%s: receive failed: %s: %s; is its class importable everywhere?", self.edge.name, type(e).__name__, e)
+    def _refuse(self, error: Exception) -> None:
+        """In the line's thread, whose errors reach the run."""
+        raise wire.Unsendable(f"{self.edge.name}: {type(error).__name__}: {error}") from error
 
     def pump(self) -> None:
         """Send what waits, as far as the actor has come."""
@@ -114,7 +113,7 @@ class Lane:
 class Landing:
     """The end of one edge from an actor: hands on to a process of this machine."""
 
-    def __init__(self, edge: PlannedEdge, ring: RingWriter, bell: SocketBell, before: EdgeTally) -> None:
+    def __init__(self, edge: PlannedEdge, ring: Writer, bell: SocketBell, before: EdgeTally) -> None:
         self.edge = edge
         self.tally = EdgeTally()
         """Its messages are numbered as the actor numbers them, so both count the same ones."""

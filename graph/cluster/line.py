@@ -16,8 +16,9 @@ from graph.cluster.pull import Puller, Reader, Shelf
 from graph.partition import Output
 from graph.plan import PlannedEdge
 from graph.tally import EdgeTally
-from graph.transport import wire
-from graph.transport.ring import RingSpec, RingWriter
+from graph.transport import memory, wire
+from graph.transport.memory import Handle, Writer
+from graph.transport.ring import RingSpec
 
 log = logging.getLogger(__name__)
 CLOCK_ROUNDS = 5
@@ -40,7 +41,7 @@ class Line:
         self._index = {e: i for i, e in enumerate(edges)}
         self._heard = heard
         self._pullers: dict[PlannedEdge, Puller] = {}
-        self._rings: dict[Output, RingWriter] = {}
+        self._rings: dict[Output, Writer] = {}
         self._work: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._closed = self._is_dead = False
         self._bell = SocketBell(f"{name}-line")
@@ -63,7 +64,7 @@ class Line:
         self.handle.tell.remote(kind, values).future().add_done_callback(self._answered)
 
     def connect_in(
-        self, edge: PlannedEdge, end: socket.socket, ring: int, spec: RingSpec, *, shelf: Shelf | None
+        self, edge: PlannedEdge, end: socket.socket, ring: Handle, spec: RingSpec, *, shelf: Shelf | None
     ) -> None:
         """See `Site.connect_in`."""
         if edge not in self.lanes:
@@ -75,7 +76,7 @@ class Line:
         self,
         edge: PlannedEdge,
         end: socket.socket,
-        ring: tuple[int, RingSpec],
+        ring: tuple[Handle, RingSpec],
         before: EdgeTally,
         *,
         is_new: bool,
@@ -85,7 +86,7 @@ class Line:
         output = (edge.source, edge.output)
         if edge not in self.landings:
             if output not in self._rings:
-                self._rings[output] = RingWriter(*ring)
+                self._rings[output] = memory.writer(*ring)
             landing = Landing(edge, self._rings[output], self._bell, before)
             self.landings = {**self.landings, edge: landing}
             reader = Reader(self.generation)

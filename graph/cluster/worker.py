@@ -20,6 +20,7 @@ from graph.placement import WorkerSpec
 from graph.plan import Plan, PlannedEdge
 from graph.process import OnEvent, Process
 from graph.tally import BUSY_SINCE, CONNECTED, DROPPED, OFFERED, STALLS, Block, EdgeTally
+from graph.transport.memory import Handle
 from graph.transport.ring import RingSpec
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class ClusterProcess(Process):
         self._generation = 0
         self._readers: dict[PlannedEdge, ClusterProcess] = {}
         self._sources: dict[PlannedEdge, ClusterProcess] = {}
-        self._rings: Mapping[Output, int] = {}
+        self._rings: Mapping[Output, Handle] = {}
         self._told = bytearray(self._block.raw.nbytes)
         """The counts as the actor has told them; ours have in addition what became of packets on the way."""
         self._draft = Block(self._block.raw.nbytes // 8)
@@ -73,7 +74,7 @@ class ClusterProcess(Process):
         """None: its process may be on another machine."""
         return None
 
-    def spawn(self, rings: Mapping[Output, int]) -> None:
+    def spawn(self, rings: Mapping[Output, Handle]) -> None:
         """See `Process.spawn`."""
         import ray
 
@@ -118,7 +119,7 @@ class ClusterProcess(Process):
         counts = self.part.counts_captures
         self._line.connect_out(edge, end, ring, self.books.links[edge], is_new=is_new, counts_captures=counts)
 
-    def connect_in(self, edge: PlannedEdge, end: socket.socket, ring: int, spec: RingSpec) -> None:
+    def connect_in(self, edge: PlannedEdge, end: socket.socket, ring: Handle, spec: RingSpec) -> None:
         """See `Site.connect_in`."""
         assert self._line is not None
         output = (edge.source, edge.output)

@@ -6,11 +6,15 @@ import socket
 from collections.abc import Callable
 from threading import Lock
 
+import numpy as np
+
 from graph.bell import Bell, SocketBell
 from graph.mailbox import Mailbox
 from graph.packet import Ticket
+from graph.tally import Cause
 from graph.transport import wire
-from graph.transport.ring import Bytes, Ref, RingReader, RingSpec
+from graph.transport.memory import Reader
+from graph.transport.ring import Bytes, Ref
 
 LARGEST = 1 << 18  # bytes of a datagram; Linux would not let a larger one through
 
@@ -23,13 +27,14 @@ class Inlet:
         mailbox: Mailbox,
         bell: Bell,
         end: socket.socket,
-        ring_fd: int,
-        spec: RingSpec,
+        ring: Reader,
         *,
         on_error: Callable[[Exception], None],
     ) -> None:
         self._mailbox, self._bell, self._socket, self._on_error = mailbox, bell, end, on_error
-        self._ring = RingReader(ring_fd, spec)
+        self._ring = ring
+        self._is_torn = False
+        """Whether an array of the message under way was not there any more."""
         self._buffer = bytearray(LARGEST)
         self._view = memoryview(self._buffer)
         self._lock = Lock()
@@ -41,6 +46,7 @@ class Inlet:
             mailbox.on_taken = self._tell_taken
         assert isinstance(bell, SocketBell)
         bell.watch(end.fileno(), self.drain, is_urgent=mailbox.policy != "block")
+        self._tell_taken()  # the first note says that somebody reads
 
     def drain(self) -> None:
         """Take in all that has come."""
@@ -58,21 +64,48 @@ class Inlet:
                 self._take_in(self._view[:size])
 
     def _take_in(self, data: memoryview) -> None:
+        kind, has_ticket, number = wire.prefix(data)
+        if kind == wire.END:
+            self._mailbox.close()
+            return
+        if kind == wire.SKIP:
+            for slot in wire.skipped(data):
+                self._ring.skip(slot)
+                self.tell(wire.SLOT, slot)
+            return
+        ticket = _RemoteTicket(self, number) if has_ticket else None
+        self._is_torn = False
         try:
             received = wire.decode(data, self._lease)
         except Exception as e:  # whatever the message's own class raises
-            self._mailbox.tally.drop("error")
-            self._on_error(e)
+            if self._is_torn:
+                self._lose("lost")
+            else:
+                self._lose("error")
+                self._on_error(e)
             return
-        if received.kind == wire.END:
-            self._mailbox.close()
-            return
+        finally:
+            self._ring.settle()
         assert received.stamp is not None
-        ticket = _RemoteTicket(self, received.number) if received.has_ticket else None
-        self._mailbox.offer(received.stamp, received.message, received.sent_ns, ticket)
+        if self._is_torn:
+            self._lose("lost")
+            self._mailbox.offer(received.stamp, None, received.sent_ns, None)
+        else:
+            self._mailbox.offer(received.stamp, received.message, received.sent_ns, ticket)
 
     def _lease(self, ref: Ref) -> Bytes:
-        return self._ring.lease(ref, lambda: self.tell(wire.SLOT, ref.slot))
+        array = self._ring.lease(ref, lambda: self.tell(wire.SLOT, ref.slot))
+        if array is None:
+            self._is_torn = True
+            self.tell(wire.SLOT, ref.slot)
+            return np.zeros(ref.size, np.uint8)
+        return array
+
+    def _lose(self, cause: Cause) -> None:
+        """Count a message that cannot be used."""
+        self._mailbox.tally.drop(cause)
+        if self._mailbox.on_taken is not None:
+            self._mailbox.on_taken()
 
     def tell(self, kind: int, value: int) -> None:
         """Send a note to the producer. Callable from destructors, in any thread: it neither waits nor raises."""
@@ -99,6 +132,7 @@ class Inlet:
         with self._lock:
             if self.is_open:
                 self._ended()
+        self._ring.close()
         self._socket.close()
 
 

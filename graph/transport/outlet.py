@@ -21,7 +21,8 @@ from graph.plan import PlannedEdge
 from graph.spec import Policy
 from graph.tally import CONNECTED, IN_HAND, OFFERED, THINNED, Cause, EdgeTally
 from graph.transport import wire
-from graph.transport.ring import Bytes, RingWriter
+from graph.transport.memory import Writer
+from graph.transport.ring import Bytes
 
 log = logging.getLogger(__name__)
 NOTES = 4096  # bytes of notes read at once
@@ -33,11 +34,13 @@ class Link:
     A consumer that is gone loses what it had, and what is sent until it is connected again; nobody waits for it.
     """
 
-    def __init__(self, edge: PlannedEdge, ring: RingWriter, bell: Bell, tally: EdgeTally) -> None:
+    def __init__(self, edge: PlannedEdge, ring: Writer, bell: Bell, tally: EdgeTally) -> None:
         self.edge = edge
         self.tally = tally
         self._ring, self._bell = ring, bell
         self._socket: socket.socket | None = None
+        self._is_heard = False
+        """Whether the consumer has said that it reads."""
         self._number = 0
         self._taken = 0
         """How many messages the consumer has taken, by its last note."""
@@ -62,6 +65,7 @@ class Link:
             self._socket, self._number, self._taken = end, 0, 0
             self._writable = select.poll()
             self._writable.register(end, select.POLLOUT)
+            self._is_heard = not self._ring.awaits_readers
             if is_new:
                 self.tally.cells[CONNECTED] = self.tally.sent
                 self._tell_absences()
@@ -73,12 +77,13 @@ class Link:
 
     def has_room(self) -> bool:
         """Whether a consumer that must not lose anything can take one more; one that is gone has room."""
-        if self._number - self._taken >= self.edge.capacity:
+        if not self._is_heard or self._number - self._taken >= self.edge.capacity:
             self.drain()
         if self._socket is None:
             return True
         # Large fields may fill the socket before the mailbox is full; whoever empties that tells it by what he takes.
-        return self._number - self._taken < self.edge.capacity and bool(self._writable.poll(0))
+        has_place = self._is_heard and self._number - self._taken < self.edge.capacity
+        return has_place and bool(self._writable.poll(0))
 
     def _tell_absences(self) -> None:
         """Tell a new consumer what it will not get, so that nobody behind it waits for that. The lock is held."""
@@ -105,9 +110,11 @@ class Link:
 
     def send(self, encoded: wire.Encoded, ticket: Ticket | None, *, counts: bool = True) -> None:
         """Send a message; `counts` is False for one that only tells that there is none."""
+        if not self._is_heard:
+            self.drain()
         with self._lock:
             end = self._socket
-            if end is None:
+            if end is None or not self._is_heard:
                 self.lose("lost", counts=counts)
                 return
             number = self._number + counts
@@ -121,11 +128,28 @@ class Link:
             else:
                 self.tally.cells[IN_HAND] = 0
                 self._number = number
-                for slot in encoded.slots:
-                    self._ring.use(slot)
-                    self._slots[slot] = self._slots.get(slot, 0) + 1
+                self._use(encoded.slots)
                 if ticket is not None:
                     self._tickets[number] = ticket
+
+    def skip(self, slots: Sequence[int]) -> None:
+        """Tell of slots that reach the consumer but are not for it: it gives them back at once."""
+        with self._lock:
+            if self._socket is None or not self._is_heard:
+                return
+            try:
+                self._socket.send(wire.skip(slots))
+            except BlockingIOError:  # it will pass over them by itself
+                pass
+            except OSError:
+                self._cut()
+            else:
+                self._use(slots)
+
+    def _use(self, slots: Sequence[int]) -> None:
+        for slot in slots:
+            self._ring.use(slot)
+            self._slots[slot] = self._slots.get(slot, 0) + 1
 
     def lose(self, cause: Cause, *, counts: bool = True) -> None:
         """Count a message that is not sent."""
@@ -151,6 +175,7 @@ class Link:
                         self._given_back(value)
                     elif kind == wire.TAKEN:
                         self._taken = value
+                        self._is_heard = True
                         self._bell.ring()
                     else:
                         self._tickets.pop(value, None)
@@ -215,7 +240,7 @@ def _send_end(end: socket.socket) -> None:
 class Outlet:
     """One output of a node, for all edges that leave the process: a message is encoded once, copied at most once."""
 
-    def __init__(self, ring: RingWriter, links: Sequence[Link]) -> None:
+    def __init__(self, ring: Writer, links: Sequence[Link]) -> None:
         self.ring, self.links = ring, links
         self.policy: Policy = "block" if any(link.edge.policy == "block" for link in links) else "latest"
         self.tells_absence = any(link.edge.tells_absence for link in links)
@@ -267,8 +292,13 @@ class Outlet:
             for link in takers:
                 link.lose("error")
             raise self._unsendable(message, e) from e
+        published = self.ring.publish(encoded.slots)
         for link in takers:
             link.send(encoded, ticket)
+        if published:
+            for link in self.links:
+                if link not in takers:
+                    link.skip(published)
         for slot in encoded.held:
             self.ring.release(slot)
 

@@ -10,14 +10,16 @@ import mmap
 import os
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
+Transport = Literal["slots", "iceoryx2"]
+"""Where the arrays of an output lie: here, or in samples of iceoryx2, see `iceoryx`."""
 
 ALIGNMENT = 64  # a cache line, and what vector instructions want
 MADV_POPULATE_READ, MADV_POPULATE_WRITE = 22, 23  # Linux 5.14; not named by the module mmap
@@ -31,6 +33,9 @@ class RingSpec(NamedTuple):
     slot_bytes: int
     touched: int
     """Slots whose pages exist from the start; the others cost memory and time only once they are needed."""
+    transport: Transport = "slots"
+    readers: int = 0
+    """Edges that leave with this output."""
 
     @property
     def size(self) -> int:
@@ -56,6 +61,8 @@ def create(spec: RingSpec) -> int:
 
 class RingWriter:
     """The producer's side. It alone knows which slots are in use, so nothing is shared but the pixels."""
+
+    awaits_readers = False
 
     def __init__(self, fd: int, spec: RingSpec) -> None:
         self.spec = spec
@@ -96,6 +103,10 @@ class RingWriter:
             self._uses[slot] -= 1
             if not self._uses[slot]:
                 self._free.append(slot)
+
+    def publish(self, slots: Sequence[int]) -> Sequence[int]:
+        """Nothing to do: readers look at the memory itself, where a datagram says."""
+        return ()
 
     def loan(self, size: int) -> Bytes | None:
         """`size` writable bytes of a slot, which is in use as long as an array on them lives; None: none is free."""
@@ -149,6 +160,15 @@ class RingReader:
 
         leases[key] = weakref.ref(array, ended)
         return array
+
+    def skip(self, slot: int) -> None:
+        """Nothing to do: what is not leased stays where it is."""
+
+    def settle(self) -> None:
+        """Nothing to do, as nothing is passed over."""
+
+    def close(self) -> None:
+        """Nothing to do: the memory goes with the reader and the last array on it."""
 
 
 def _touch(memory: mmap.mmap, spec: RingSpec, advice: int) -> None:

@@ -20,9 +20,10 @@ import numpy.typing as npt
 
 from graph.node import Stamp
 from graph.transport import flat
-from graph.transport.ring import ALIGNMENT, Bytes, Ref, RingWriter
+from graph.transport.memory import Writer
+from graph.transport.ring import ALIGNMENT, Bytes, Ref
 
-MESSAGE, END, FLAT = 1, 2, 3
+MESSAGE, END, FLAT, SKIP = 1, 2, 3, 4
 SLOT, DONE, TAKEN = 1, 2, 3
 SMALL = 4096  # bytes; a smaller array is cheaper to copy into the datagram than to account for
 DATAGRAM = 120_000  # bytes; about half of what Linux lets a socket hold
@@ -67,7 +68,23 @@ def end() -> bytes:
     return _PREFIX.pack(END, False, 0)
 
 
-def encode(ring: RingWriter, stamp: Stamp, message: Any, sent_ns: int) -> Encoded:
+def skip(slots: Sequence[int]) -> bytes:
+    """The datagram that says: these slots hold what this edge does not want."""
+    return _PREFIX.pack(SKIP, False, 0) + struct.pack(f"<{len(slots)}I", *slots)
+
+
+def prefix(data: memoryview) -> tuple[int, bool, int]:
+    """Kind, whether it has a ticket, and number of a datagram."""
+    kind, has_ticket, number = _PREFIX.unpack_from(data)
+    return kind, bool(has_ticket), number
+
+
+def skipped(data: memoryview) -> Sequence[int]:
+    """The slots of a datagram of the kind SKIP."""
+    return struct.unpack(f"<{(len(data) - _PREFIX.size) // 4}I", data[_PREFIX.size :])
+
+
+def encode(ring: Writer, stamp: Stamp, message: Any, sent_ns: int) -> Encoded:
     """Put the arrays of `message` into slots, unless they lie there already, and the rest into bytes.
 
     Raises:
@@ -102,7 +119,7 @@ def absence(stamp: Stamp) -> Encoded:
 class _Packer:
     """Finds places for the arrays of one message."""
 
-    def __init__(self, ring: RingWriter) -> None:
+    def __init__(self, ring: Writer) -> None:
         self.ring = ring
         self.held: list[int] = []
         self.slots: list[int] = []

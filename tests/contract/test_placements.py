@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from tests.graph.helpers import PLACEMENTS, books_balance, lines, run, toy
+from tests.transports import needs_iceoryx2
+
+SAMPLES = pytest.param("samples", marks=needs_iceoryx2)
 
 
 def chain(out: Path) -> dict[str, Any]:
@@ -94,11 +97,27 @@ def sampled(out: Path) -> dict[str, Any]:
     }
 
 
-GRAPHS = {g.__name__: g for g in (chain, diamond, needed, held, merged, aligned, batched, sampled)}
+def pictures(out: Path) -> dict[str, Any]:
+    """Arrays, made in place and elsewhere, to several consumers, of which one wants few and one samples."""
+    return {
+        "src": toy("Snap", n=40, worker="a"),
+        "other": toy("Snap", n=40, in_place=False, worker="b"),
+        "x": toy("Pass", inputs={"x": "src"}, worker="b"),
+        "few": toy("Pass", busy_ms=0.5, inputs={"x": {"source": "src", "every": 3}}, worker="c"),
+        "held": toy("Pick", inputs={"a": "x", "b": {"source": "few", "policy": "hold"}}),
+        "all": toy("Pass", inputs={"x": ["src", "other"]}, worker="c"),
+        "out": toy("Title", inputs={"x": "held"}, worker="a"),
+        "write": toy("WriteWord", path=str(out), inputs={"word": "out"}, worker="c"),
+        "titles": toy("Title", inputs={"x": "all"}, worker="b"),
+        "write_all": toy("WriteWord", path=f"{out}.all", inputs={"word": "titles"}),
+    }
+
+
+GRAPHS = {g.__name__: g for g in (chain, diamond, needed, held, merged, aligned, batched, sampled, pictures)}
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-@pytest.mark.parametrize("placement", [p for p in PLACEMENTS if p != "inline"])
+@pytest.mark.parametrize("placement", [*(p for p in PLACEMENTS if p != "inline"), SAMPLES])
 def test_a_lossless_run_gives_the_same_on_every_placement(graph: str, placement: str, tmp_path: Path) -> None:
     written = {}
     for where in ("inline", placement):

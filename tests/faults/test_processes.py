@@ -20,11 +20,17 @@ from graph.plan import make_plan
 from graph.process import Process
 from graph.runtime import Result, Runtime
 from tests.graph.helpers import BUILDER, drops, lines, toy
+from tests.transports import TRANSPORTS, shared
 
 ROOT = Path(__file__).parents[2]
 CHAOS_S = float(os.environ.get("CAUCE_CHAOS_S", "10"))
 PLACEMENT: dict[str, Any] = {w: {"kind": "process"} for w in ("a", "b", "c", "d")} | {"main": {"kind": "thread"}}
 AGAIN = {"on_error": "restart", "backoff_s": 0.01, "max_restarts": 1000}
+
+
+def by(transport: str) -> dict[str, Any]:
+    """The processes, with a transport for what they send."""
+    return {name: {"kind": "process", "transport": transport} for name in ("a", "b", "c", "d")}
 
 
 def made(nodes: dict[str, Any], **workers: Any) -> Runtime:
@@ -309,12 +315,14 @@ def test_a_message_larger_than_its_contract_is_told_with_what_to_do(tmp_path):
     )
 
 
-def test_who_keeps_all_pictures_loses_the_next_and_his_death_frees_them(tmp_path):
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_who_keeps_all_pictures_loses_the_next_and_his_death_frees_them(transport, tmp_path):
     nodes = {
         "src": toy("Snap", n=100_000, realtime=True, period_ms=4, worker="a", **AGAIN),
         "keep": toy("Keep", path=str(tmp_path / "keep"), inputs={"word": "src"}, worker="b", **AGAIN),
     }
-    with running(nodes) as (runtime, _):
+    before = shared()
+    with running(nodes, **by(transport)) as (runtime, _):
         for _ in range(2):
             full = drops(runtime)["full"]
             until(lambda full=full: drops(runtime)["full"] > full + 5)
@@ -323,6 +331,7 @@ def test_who_keeps_all_pictures_loses_the_next_and_his_death_frees_them(tmp_path
             until(lambda seen=seen: len(numbers_of(tmp_path / "keep")) >= seen + 3)
     assert runtime.tally("src").steps > 20
     assert "False" not in (tmp_path / "keep").read_text()
+    assert shared() <= before
     accounted_for(runtime, 2)
 
 
@@ -386,10 +395,6 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
-
-
-def shared() -> set[str]:
-    return {path.name for path in Path("/dev/shm").iterdir()}
 
 
 @pytest.mark.parametrize(
@@ -506,8 +511,10 @@ def killed_at_random(processes: list[Process], seconds: float) -> int:
 
 
 @pytest.mark.timeout(120 + 2 * CHAOS_S)
-def test_chaos_leaves_a_graph_that_works_and_books_that_balance(tmp_path):
-    with running(under_load(tmp_path)) as (runtime, results):
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_chaos_leaves_a_graph_that_works_and_books_that_balance(transport, tmp_path):
+    before = shared()
+    with running(under_load(tmp_path), **by(transport)) as (runtime, results):
         until(lambda: len(numbers(tmp_path / "out")) > 3)
         processes = list(runtime.processes.by_name.values())
         kills = killed_at_random(processes, CHAOS_S)
@@ -523,3 +530,4 @@ def test_chaos_leaves_a_graph_that_works_and_books_that_balance(tmp_path):
     assert sum(n.tally.errors for n in runtime.read_nodes()) == 0  # what Pass says of pictures that are torn
     accounted_for(runtime, kills)
     assert drops(runtime)["stopped"] <= kills + 8
+    assert shared() <= before

@@ -23,6 +23,9 @@ PLACEMENTS = {
     },
 }
 
+SAMPLES = {w: {"kind": "process", "transport": "iceoryx2"} for w in ("main", "a", "b", "c")}
+"""The placement "samples", which needs an extra."""
+
 
 def toy(name: str, **entry: Any) -> dict[str, Any]:
     """One entry under `nodes`, of a class of toys.py."""
@@ -30,7 +33,7 @@ def toy(name: str, **entry: Any) -> dict[str, Any]:
 
 
 def plan(placement: str = "inline", **nodes: Any) -> Plan:
-    return make_plan(nodes, PLACEMENTS[placement], BUILDER)
+    return make_plan(nodes, SAMPLES if placement == "samples" else PLACEMENTS[placement], BUILDER)
 
 
 def run(placement: str = "inline", *, frames: int | None = None, **nodes: Any) -> tuple[Result, Runtime]:

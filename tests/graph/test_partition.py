@@ -153,7 +153,7 @@ def test_all_mistakes_of_a_placement_are_told_at_once():
         "placement.a.start_s: is null; expected a number of seconds above 0",
         "placement.a.shared_mb: is 'much'; expected a number above 0",
         "placement.a.stream: a worker of the kind process has no such setting; "
-        "there is: kind, memory_mb, start_s, shared_mb",
+        "there is: kind, memory_mb, start_s, shared_mb, transport",
         "placement.main.process: a worker of the kind inline has no such setting; there is: kind",
         "placement.vague.kind: is 'proces'; did you mean 'process'?",
         "placement.thread.memory_mb: a worker of the kind thread has no such setting; there is: kind, process, context",

@@ -21,27 +21,34 @@ from graph.mailbox import Mailbox
 from graph.node import Stamp
 from graph.plan import PlannedEdge
 from graph.tally import EdgeTally
-from graph.transport import ring, wire
+from graph.transport import memory, wire
 from graph.transport.inlet import Inlet
+from graph.transport.memory import Reader, Writer
 from graph.transport.outlet import Link, Outlet
-from graph.transport.ring import RingReader, RingSpec, RingWriter
+from graph.transport.ring import RingSpec
+from tests.transports import TRANSPORTS
 
 STAMP = Stamp("src", 7, 123, -5)
 SLOT = 64 << 10
 
 
+@pytest.fixture(params=TRANSPORTS)
+def transport(request):
+    return request.param
+
+
 @pytest.fixture
-def ends():
-    """The two sides of a ring of 6 slots, and what the reader has given back."""
-    return made(RingSpec(6, SLOT, 2))
+def ends(transport):
+    """The two sides of a ring of 6 slots."""
+    return made(RingSpec(6, SLOT, 2, transport, 1))
 
 
-def made(spec: RingSpec) -> tuple[RingWriter, RingReader]:
-    fd = ring.create(spec)
+def made(spec: RingSpec) -> tuple[Writer, Reader]:
+    handle = memory.create(spec)
     try:
-        return RingWriter(fd, spec), RingReader(fd, spec)
+        return memory.writer(handle, spec), memory.reader(handle, spec)
     finally:
-        os.close(fd)
+        memory.close(handle)
 
 
 class RingUse(RuleBasedStateMachine):
@@ -148,10 +155,11 @@ class Outer:
     again: Any = None
 
 
-def crossed(sides: tuple[RingWriter, RingReader], message: Any) -> Any:
+def crossed(sides: tuple[Writer, Reader], message: Any) -> Any:
     """The message as its consumer gets it; all slots have come back once it is dropped."""
     writer, reader = sides
     encoded = wire.encode(writer, STAMP, message, 99)
+    writer.publish(encoded.slots)
     for slot in encoded.slots:
         writer.use(slot)
     for slot in encoded.held:
@@ -165,7 +173,7 @@ def crossed(sides: tuple[RingWriter, RingReader], message: Any) -> Any:
     return received.message
 
 
-def free(writer: RingWriter) -> int:
+def free(writer: Writer) -> int:
     """How many slots are free."""
     gc.collect()
     slots = []
@@ -249,8 +257,8 @@ def test_arrays_of_any_size_that_fits(size, ends):
     assert free(ends[0]) == 6 - (size > wire.SMALL)
 
 
-def test_fields_larger_than_a_datagram_go_through_a_slot():
-    sides = made(RingSpec(2, 1 << 20, 0))
+def test_fields_larger_than_a_datagram_go_through_a_slot(transport):
+    sides = made(RingSpec(2, 1 << 20, 0, transport, 1))
     blob = os.urandom(500_000)
     got = crossed(sides, Outer(Inner("n" * 100_000, np.arange(5000)), (np.arange(3),), blob))
     assert got.blob == blob
@@ -329,8 +337,8 @@ def test_a_lease_lasts_as_long_as_the_last_view_of_the_last_array(ends):
     assert same(small, np.arange(4))
 
 
-def test_what_outlives_both_ends_of_the_ring_stays_readable():
-    sides = made(RingSpec(2, SLOT, 1))
+def test_what_outlives_both_ends_of_the_ring_stays_readable(transport):
+    sides = made(RingSpec(2, SLOT, 1, transport, 1))
     got = crossed(sides, np.arange(8000))
     loan = sides[0].loan(100)
     del sides
@@ -342,9 +350,11 @@ def test_what_outlives_both_ends_of_the_ring_stays_readable():
 class Edge:
     """An edge across processes with both of its ends in this one; nobody waits at its bells."""
 
-    def __init__(self, policy: str = "latest", capacity: int = 4, spec: RingSpec | None = None) -> None:
+    def __init__(
+        self, policy: str = "latest", capacity: int = 4, spec: RingSpec | None = None, transport: str = "slots"
+    ) -> None:
         self.edge = PlannedEdge("src", "", "out", "x", object, policy, capacity)
-        self.spec = spec or RingSpec(4, SLOT, 0)
+        self.spec = spec or RingSpec(4, SLOT, 0, transport, 1)
         self.bell = SocketBell("test")
         self.mailbox = Mailbox(capacity, bell=self.bell, policy=policy)
         self.tally = EdgeTally()
@@ -353,15 +363,19 @@ class Edge:
         self.connect()
 
     def start_producer(self) -> None:
-        self.fd = ring.create(self.spec)
-        self.ring = RingWriter(self.fd, self.spec)
+        self.handle = memory.create(self.spec)
+        self.ring = memory.writer(self.handle, self.spec)
         self.link = Link(self.edge, self.ring, Bell(), self.tally)
         self.outlet = Outlet(self.ring, [self.link])
 
     def connect(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.inlet = Inlet(self.mailbox, self.bell, theirs, self.fd, self.spec, on_error=self.errors.append)
+        self.inlet = self.inlet_at(theirs)
         self.link.connect(ours, is_new=False, counts_captures=False)
+
+    def inlet_at(self, end: socket.socket) -> Inlet:
+        reader = memory.reader(self.handle, self.spec)
+        return Inlet(self.mailbox, self.bell, end, reader, on_error=self.errors.append)
 
     def offer(self, seq: int, message: Any) -> None:
         self.outlet.offer(Stamp("src", seq, seq), message, 0, None)
@@ -375,12 +389,12 @@ class Edge:
         self.link.close()
         self.inlet.close()
         self.bell.close()
-        os.close(self.fd)
+        memory.close(self.handle)
 
 
 @pytest.fixture
-def edge():
-    edge = Edge()
+def edge(transport):
+    edge = Edge(transport=transport)
     yield edge
     edge.close()
 
@@ -423,8 +437,8 @@ def test_a_consumer_that_is_gone_gives_all_back(edge):
 
 
 @pytest.mark.parametrize("size", [10, 50_000])
-def test_a_blocking_edge_loses_nothing_however_large_its_fields(size):
-    edge = Edge("block", capacity=500)
+def test_a_blocking_edge_loses_nothing_however_large_its_fields(size, transport):
+    edge = Edge("block", capacity=500, transport=transport)
     sent, got = 0, []
     while len(got) < 600:
         while sent < 600 and edge.link.has_room():
@@ -438,8 +452,8 @@ def test_a_blocking_edge_loses_nothing_however_large_its_fields(size):
     edge.close()
 
 
-def test_a_blocking_edge_has_room_for_its_capacity():
-    edge = Edge("block", capacity=3)
+def test_a_blocking_edge_has_room_for_its_capacity(transport):
+    edge = Edge("block", capacity=3, transport=transport)
     for seq in range(3):
         assert edge.link.has_room()
         edge.offer(seq, seq)
@@ -449,8 +463,8 @@ def test_a_blocking_edge_has_room_for_its_capacity():
     edge.close()
 
 
-def test_a_new_producer_gets_no_room_for_what_the_old_one_had_sent():
-    edge = Edge("block", capacity=2)
+def test_a_new_producer_gets_no_room_for_what_the_old_one_had_sent(transport):
+    edge = Edge("block", capacity=2, transport=transport)
     edge.offer(0, "a")
     edge.offer(1, "b")
     edge.inlet.drain()
@@ -477,7 +491,7 @@ def test_the_end_reaches_a_consumer_that_has_stopped_reading_for_a_while():
         edge.offer(0, "x" * 20_000)
     edge.outlet.close()
     assert not edge.mailbox.closed
-    edge.inlet = Inlet(edge.mailbox, edge.bell, theirs, edge.fd, edge.spec, on_error=edge.errors.append)
+    edge.inlet = edge.inlet_at(theirs)
     until(lambda: edge.take() is None and edge.mailbox.closed)
     edge.close()
 
@@ -520,7 +534,7 @@ def test_what_cannot_be_sent_is_told_with_the_edge_and_counted(edge):
 
 def test_many_arrays_in_one_slot_are_given_back_by_one_note(edge):
     """Hundreds of notes would not fit into the socket at once, and those that do not would be slots that never end."""
-    spec = RingSpec(2, 8 << 20, 0)
+    spec = RingSpec(2, 8 << 20, 0, edge.spec.transport, 1)
     edge.close()
     edge.__init__(spec=spec)
     for seq in range(4):

@@ -452,3 +452,17 @@ class Choose(Node):
         if b is not None and a.number != b.number:
             raise ValueError(f"picture {a.number} came with {b.number}")
         return a
+
+
+class Pick(Node):
+    """Joins: `a`, or `b` for every second one."""
+
+    def process(self, a: Picture, b: Picture | None = None) -> Picture:
+        return b if b is not None and a.number % 2 else a
+
+
+class Title(Node):
+    """Says the number of a picture, and whether it is whole."""
+
+    def process(self, x: Picture) -> Word:
+        return Word(f"{x.number} {x.is_whole()}")
