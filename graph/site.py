@@ -31,8 +31,9 @@ from graph.step import Picky, Step, Way, Wiring
 from graph.supervise import stack_of
 from graph.transport import memory
 from graph.transport.inlet import Inlet
+from graph.transport.link import Link
 from graph.transport.memory import Handle
-from graph.transport.outlet import Link, Outlet
+from graph.transport.outlet import Outlet
 from graph.transport.ring import RingSpec
 from graph.work import WorkStep
 from graph.worker import Worker

@@ -17,8 +17,9 @@ from graph.plan import PlannedEdge
 from graph.tally import CONNECTED, OFFERED, EdgeTally
 from graph.transport import memory, wire
 from graph.transport.inlet import Inlet
+from graph.transport.link import Link
 from graph.transport.memory import Handle, Writer
-from graph.transport.outlet import Link, Outlet
+from graph.transport.outlet import Outlet
 from graph.transport.ring import RingSpec
 
 

@@ -4,6 +4,7 @@ memory    what both ends ask of a transport, and which one the placement chose
 ring      the slots of one output, and who still reads them
 iceoryx   the same in samples of iceoryx2, an extra
 wire      a message as bytes: its small fields, and where its arrays are
+link      one edge out of a process: what its consumer has, and has given back
 outlet    the producer's end: one for all processes that listen to an output
 inlet     a consumer's end: takes what comes into the mailbox of its edge
 """
