@@ -16,6 +16,7 @@ from graph.node import Stamp
 from graph.packet import Packet, Ticket
 from graph.plan import PlannedEdge
 from graph.tally import CONNECTED, OFFERED, EdgeTally
+from graph.transport import wire
 from graph.transport.inlet import Inlet
 from graph.transport.outlet import Link, Outlet
 from graph.transport.ring import RingSpec, RingWriter
@@ -55,9 +56,15 @@ class Lane:
             self._inlet.drain()
             self._inlet.close()
         try:
-            self._inlet = Inlet(self._box, self._bell, end, ring, spec)
+            self._inlet = Inlet(self._box, self._bell, end, ring, spec, on_error=partial(self._post, self._on_error))
         finally:
             os.close(ring)
+
+    def _on_error(self, error: Exception) -> None:
+        """What came cannot be read here; its line takes it from there."""
+        raise wire.Unsendable(
+            f"{self.edge.name}: {type(error).__name__}: {error}; the class of a message must be importable everywhere"
+        ) from error
 
     def pump(self) -> None:
         """Send what waits, as far as the actor has come."""
