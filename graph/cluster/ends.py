@@ -83,6 +83,8 @@ class Outbox:
         self._generation = -1
         self._next = 0
         self._tickets: dict[int, Ticket] = {}
+        self._told: dict[str, Stamp] = {}
+        """Up to where each origin has been told of, for a consumer that combines it with others."""
 
     def has_room(self) -> bool:
         """See `Way.has_room`."""
@@ -90,6 +92,8 @@ class Outbox:
 
     def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """See `Way.offer`."""
+        if self.tells_absence:
+            self._told[stamp.origin] = stamp
         self._box.offer(stamp, message, sent_ns, ticket)
         if self.is_cut:
             self._box.clear("lost")
@@ -131,6 +135,8 @@ class Outbox:
         passed = self.tally.sent - len(self._box)
         if reader.is_new:
             self.tally.cells[CONNECTED] = passed
+            for stamp in list(self._told.values()) if not self._box.packets else ():
+                self._box.offer(stamp, None, 0, None)  # it will not get these, and must not wait for them
         elif reader.had is not None:  # its producer died, whose last counts nobody has heard
             self.correct(self.tally.connected + reader.had - passed)
         self._bell.ring()

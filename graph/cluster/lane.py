@@ -58,14 +58,16 @@ class Lane:
             self._inlet.close()
         try:
             reader = memory.reader(ring, spec)
-            on_error = partial(self._post, self._refuse)
+            on_error = partial(self._post, self._on_error)
             self._inlet = Inlet(self._box, self._bell, end, reader, on_error=on_error)
         finally:
             memory.close(ring)
 
-    def _refuse(self, error: Exception) -> None:
-        """In the line's thread, whose errors reach the run."""
-        raise wire.Unsendable(f"{self.edge.name}: {type(error).__name__}: {error}") from error
+    def _on_error(self, error: Exception) -> None:
+        """What came cannot be read here; its line takes it from there."""
+        raise wire.Unsendable(
+            f"{self.edge.name}: {type(error).__name__}: {error}; the class of a message must be importable everywhere"
+        ) from error
 
     def pump(self) -> None:
         """Send what waits, as far as the actor has come."""
