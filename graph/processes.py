@@ -229,7 +229,8 @@ class Processes:
         dropped = {cause: n + link.dropped[cause] for cause, n in end.dropped.items()}
         lost = link.connected - target.delivered_before[edge] if isinstance(target, Process) else 0
         left = link.sent - end.settled - max(0, lost)
-        unheard = max(0, -left)  # what has arrived was sent, whether or not its actor has told so by now
+        # What has arrived was sent, whether or not its actor has told so by now; other processes share their counts.
+        unheard = max(0, -left) if isinstance(source, Process) and source.worker.kind == "ray" else 0
         left += unheard
         dropped["lost"] += max(0, lost)
         if isinstance(target, Process) and target.is_gone:

@@ -110,15 +110,20 @@ class Soak:
             raise ConfigError(problems)
 
     def _run(self, graph: Graph) -> list[Sample]:
-        """One long run, sampled now and then."""
+        """One long run, sampled now and then from its first frame on."""
         samples: list[Sample] = []
-        begun = monotonic()
+        begun = 0.0
         shown: list[Status] = []
 
         def tick() -> None:
-            at_s = monotonic() - begun
+            nonlocal begun
             for status in shown:
                 status.tick()
+            if not begun and report.frames(runtime):
+                begun = monotonic()
+            at_s = monotonic() - begun
+            if not begun:
+                return
             if not samples or at_s - samples[-1].at_s >= EVERY_S:
                 samples.append(_sample(runtime, at_s))
 
@@ -134,6 +139,8 @@ class Soak:
             raise result.error
         if result.stuck:
             raise SoakFailed(f"the graph does not hold out:\n  {', '.join(result.stuck)} did not return")
+        if not samples:
+            raise SoakFailed(f"the graph does not hold out:\n  no frame entered in {self.minutes:g} minutes")
         return samples
 
     def _start(self, i: int, folder: str) -> str:

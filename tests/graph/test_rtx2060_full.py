@@ -69,7 +69,7 @@ def test_with_one_camera_the_sides_are_switched_off_and_that_is_told(source, tmp
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("placement", ["inline", "threads"])
+@pytest.mark.parametrize("placement", ["inline", "threads", "processes"])
 def test_it_runs_on_the_street_and_both_side_cameras_come_as_one_batch(placement, tmp_path):
     words = [*STREET, f"placement={placement}", f"out={tmp_path}", "source.realtime=false", "speech=console",
              "nodes.view._target_=null"]  # fmt: skip

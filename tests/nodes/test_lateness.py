@@ -63,6 +63,14 @@ def test_a_lossless_run_says_nothing_of_it():
     assert all(u is None or u.key == "person" for u in (node.process(PERSON, s) for s in stamps))
 
 
+def test_a_stamp_of_another_clock_is_not_late():
+    """Tests call `process` with times of a recording, however long they take."""
+    node = narrate()
+    node.lateness._since_ns = 0
+    said = node.process(PERSON, Stamp("clip", 1, 33 * MS))
+    assert said is None or said.key == "person"
+
+
 def test_it_can_be_switched_off():
     node = narrate(late_s=None)
     assert node.idle_after_s is None
