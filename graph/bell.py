@@ -45,8 +45,8 @@ class SocketBell(Bell):
     While the worker is at work a thread beside it listens in its place to those that are urgent, so what is newest is
     known, and captures end, during a long step. Both wait on the same epoll instance, edge-triggered: one event wakes
     one of them, and the kernel chooses who came last. That is the worker whenever it waits: the thread beside it stays
-    away until the worker has something to do again. The sockets that are not urgent are armed when the worker waits,
-    for one event.
+    away until the worker has something to do again. The sockets that are not urgent are armed when the worker waits
+    and has a use for what may come, for one event.
     """
 
     __slots__ = ("_closed", "_epoll", "_event", "_is_parked", "_listeners", "_patient", "_thread", "_waits")
@@ -57,28 +57,30 @@ class SocketBell(Bell):
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._event, select.EPOLLIN | select.EPOLLET)
         self._listeners: dict[int, Callable[[], None]] = {}
-        self._patient: list[int] = []
+        self._patient: list[tuple[int, Callable[[], bool]]] = []
         self._waits = self._closed = self._is_parked = False
         self._thread = Thread(target=self._listen, name=f"cauce-{name}-post", daemon=True)
         self._thread.start()
 
-    def watch(self, fd: int, listener: Callable[[], None], *, is_urgent: bool) -> None:
+    def watch(
+        self, fd: int, listener: Callable[[], None], *, is_urgent: bool, when: Callable[[], bool] = lambda: True
+    ) -> None:
         """Call `listener`, in the thread that waits or in one beside it, when there is something to read at `fd`.
 
-        Where it is not urgent, only while the worker has nothing else to do.
+        Where it is not urgent, only while the worker has nothing else to do, and `when` says that it would help.
         """
         self._listeners[fd] = listener
         if is_urgent:
             self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
         else:
             self._epoll.register(fd, 0)
-            self._patient = [*self._patient, fd]
+            self._patient = [*self._patient, (fd, when)]
             self.ring()
 
     def forget(self, fd: int) -> None:
         """End what `watch` began, before `fd` is closed."""
         if self._listeners.pop(fd, None) is not None:
-            self._patient = [other for other in self._patient if other != fd]
+            self._patient = [other for other in self._patient if other[0] != fd]
             self._epoll.unregister(fd)
 
     def ring(self) -> None:
@@ -92,8 +94,9 @@ class SocketBell(Bell):
         """See `Bell.wait`."""
         self._waits = True  # from here on a ring writes the event; one from before is seen on the next line
         if not self.rung:
-            for fd in self._patient:
-                self._arm(fd)
+            for fd, when in self._patient:
+                if when():
+                    self._arm(fd)
             events = self._epoll.poll(timeout_s)
             self._waits = False
             self.rung = True  # what the listeners put into mailboxes need not wake the thread that runs them
@@ -106,7 +109,7 @@ class SocketBell(Bell):
     def leave(self) -> None:
         """See `Bell.leave`: from now on everything is urgent."""
         patient, self._patient = self._patient, []
-        for fd in patient:
+        for fd, _ in patient:
             try:
                 self._epoll.modify(fd, select.EPOLLIN | select.EPOLLET)
             except OSError:  # it was forgotten at this very moment

@@ -15,6 +15,7 @@ run leaves at the next start (`sweep`).
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import tempfile
 import weakref
@@ -26,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from graph.transport.ring import ALIGNMENT, MADV_POPULATE_WRITE, Bytes, Ref, RingSpec
+from graph.transport.ring import ALIGNMENT, MADV_POPULATE_WRITE, Array, Bytes, Leases, Ref, RingSpec
 
 REMEDY = "install the extra: uv sync --extra iceoryx2 (no wheel for Linux on ARM)"
 FOLDER = "/dev/shm"
@@ -152,7 +153,7 @@ class SampleWriter:
         self._unpublished: dict[int, _Filling] = {}
         self._number = -1
         self._returned: deque[int] = deque()
-        self._loans: dict[int, Any] = {}
+        self._loans = Leases(self._returned.append)
         self._lock = Lock()
         self._touch()
 
@@ -202,20 +203,20 @@ class SampleWriter:
             if not filling.uses:
                 del self._fillings[slot]
                 self._unpublished.pop(slot, None)
-                self._loans.pop(slot, None)
 
     def loan(self, size: int) -> Bytes | None:
         """See `Writer.loan`."""
         if size > self.spec.slot_bytes or (slot := self.acquire()) is None:
             return None
         # The memory stays mapped as long as the publisher lives, so whoever keeps the array keeps it too.
-        owner: Bytes = np.frombuffer(_buffer(self._fillings[slot].start, size, self._publisher), np.uint8)
-        returned = self._returned
-        self._loans[slot] = weakref.ref(owner, lambda _: returned.append(slot))
-        return np.frombuffer(owner, np.uint8)  # a buffer of its own: views of a view would forget the owner
+        array: Bytes = np.frombuffer(_buffer(self._fillings[slot].start, size, self._publisher), np.uint8)
+        self._loans.add(array, slot)
+        return array
 
-    def find(self, array: Bytes) -> Ref | None:
+    def find(self, array: Array) -> Ref | None:
         """See `Writer.find`: None for an array that has been published, as it cannot be once more."""
+        if array.base is None or not self._unpublished:
+            return None
         address = array.__array_interface__["data"][0]
         for slot, filling in self._unpublished.items():
             if 0 <= address - filling.start < self.spec.slot_bytes:
@@ -257,26 +258,23 @@ class SampleReader:
         self._queue: Any = self._service.subscriber()
         self._taken: weakref.WeakValueDictionary[int, _Taken] = weakref.WeakValueDictionary()
         self._passed: dict[int, Any] = {}
-        self._leases: dict[int, Any] = {}
-        self._count = 0
+        self._leases = Leases(lambda _: None)
 
-    def lease(self, ref: Ref, on_end: Callable[[], None]) -> Bytes | None:
+    def on_end(self, told: Callable[[int], None]) -> None:
+        """See `Reader.on_end`."""
+        self._leases.on_end = told
+
+    def lease(self, slot: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | None:
         """See `Reader.lease`."""
-        taken = self._taken.get(ref.slot) or self._take(ref.slot)
+        taken = self._taken.get(slot) or self._take(slot)
         if taken is None:
             return None
-        self._taken[ref.slot] = taken
+        self._taken[slot] = taken
         start = taken.sample.payload_ptr
-        start += -start % ALIGNMENT + ref.offset - ref.slot * self.spec.slot_bytes
-        array: Bytes = np.frombuffer(_buffer(start, ref.size, taken).toreadonly(), np.uint8)
-        key = self._count = self._count + 1
-        leases = self._leases
-
-        def ended(_: Any) -> None:
-            del leases[key]
-            on_end()
-
-        leases[key] = weakref.ref(array, ended)
+        start += -start % ALIGNMENT + offset - slot * self.spec.slot_bytes
+        size = math.prod(shape) * dtype.itemsize
+        array: Array = np.ndarray(shape, dtype, _buffer(start, size, taken).toreadonly())
+        self._leases.add(array, slot)
         return array
 
     def skip(self, slot: int) -> None:

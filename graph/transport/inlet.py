@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +15,17 @@ from graph.packet import Ticket
 from graph.tally import Cause
 from graph.transport import wire
 from graph.transport.memory import Reader
-from graph.transport.ring import Bytes, Ref
+from graph.transport.queue import LARGEST, QueueReader
+from graph.transport.ring import Array
 
-LARGEST = 1 << 18  # bytes of a datagram; Linux would not let a larger one through
+HELLO = 64  # bytes of what comes through the socket: with it come the descriptors of the queue
 
 
 class Inlet:
-    """One connection of an edge: it lives as long as its producer does."""
+    """One connection of an edge: it lives as long as its producer does.
+
+    Messages come through a queue; the socket brings that queue at the start, and an end of file at the end.
+    """
 
     def __init__(
         self,
@@ -31,12 +36,18 @@ class Inlet:
         *,
         on_error: Callable[[Exception], None],
     ) -> None:
+        assert isinstance(bell, SocketBell)
         self._mailbox, self._bell, self._socket, self._on_error = mailbox, bell, end, on_error
         self._ring = ring
+        ring.on_end(self._is_read)
+        self._queue: QueueReader | None = None
+        self._number = 0
+        """How many messages have come."""
+        self._told = self._told_at = 0
+        """How many the producer knows to be taken, and up to where the queue was read then."""
+        self._tells_every = max(1, mailbox.capacity // 2)  # it still has room for as many, so it need not wait
         self._is_torn = False
         """Whether an array of the message under way was not there any more."""
-        self._buffer = bytearray(LARGEST)
-        self._view = memoryview(self._buffer)
         self._lock = Lock()
         self._base = mailbox.taken + sum(mailbox.dropped.values()) + len(mailbox)  # what an earlier producer sent
         self.is_open = True
@@ -44,39 +55,57 @@ class Inlet:
         mailbox.is_cut_off = False
         if mailbox.policy == "block":
             mailbox.on_taken = self._tell_taken
-        assert isinstance(bell, SocketBell)
-        bell.watch(end.fileno(), self.drain, is_urgent=mailbox.policy != "block")
-        self._tell_taken()  # the first note says that somebody reads
+        bell.watch(end.fileno(), self._listen, is_urgent=True)
+        self._tell_how_many()  # the first note says that somebody reads
 
     def drain(self) -> None:
         """Take in all that has come."""
+        if self._queue is None:
+            self._listen()
+        with self._lock:
+            self._take_all()
+
+    def _listen(self) -> None:
+        """Hear what the producer says through the socket: where its messages are, and when it is gone."""
         with self._lock:
             while self.is_open:
                 try:
-                    size = self._socket.recv_into(self._buffer)
+                    data, descriptors, _, _ = socket.recv_fds(self._socket, HELLO, 2)
                 except BlockingIOError:
                     return
                 except OSError:
-                    size = 0
-                if not size:
+                    data = b""
+                if not data:
+                    self._take_all()
                     self._ended()
                     return
-                self._take_in(self._view[:size])
+                self._queue = QueueReader(*descriptors)
+                self._bell.watch(self._queue.event, self.drain, is_urgent=self._mailbox.policy != "block")
 
-    def _take_in(self, data: memoryview) -> None:
-        kind, has_ticket, number = wire.prefix(data)
+    def _take_all(self) -> None:
+        """Take in what the queue holds. The lock is held."""
+        if self._queue is not None and self.is_open:
+            for _ in range(self._queue.count()):
+                self._take_in(wire.opened(self._queue.take()))
+            if self._mailbox.policy == "block" and self._queue.at - self._told_at >= LARGEST:
+                self._tell_how_many()  # it may wait for room in the queue, however few messages that are
+
+    def _take_in(self, fields: tuple[Any, ...]) -> None:
+        kind = fields[0]
         if kind == wire.END:
             self._mailbox.close()
             return
         if kind == wire.SKIP:
-            for slot in wire.skipped(data):
+            for slot in fields[1]:
                 self._ring.skip(slot)
                 self.tell(wire.SLOT, slot)
             return
-        ticket = _RemoteTicket(self, number) if has_ticket else None
+        if not wire.tells_absence(fields):
+            self._number += 1
+        ticket = _RemoteTicket(self, self._number) if fields[1] else None
         self._is_torn = False
         try:
-            received = wire.decode(data, self._lease)
+            stamp, sent_ns, message = wire.decode(fields, self._lease)
         except Exception as e:  # whatever the message's own class raises
             if self._is_torn:
                 self._lose("lost")
@@ -86,20 +115,22 @@ class Inlet:
             return
         finally:
             self._ring.settle()
-        assert received.stamp is not None
         if self._is_torn:
             self._lose("lost")
-            self._mailbox.offer(received.stamp, None, received.sent_ns, None)
-        else:
-            self._mailbox.offer(received.stamp, received.message, received.sent_ns, ticket)
+            message, ticket = None, None
+        self._mailbox.offer(stamp, message, sent_ns, ticket)
 
-    def _lease(self, ref: Ref) -> Bytes:
-        array = self._ring.lease(ref, lambda: self.tell(wire.SLOT, ref.slot))
+    def _lease(self, slot: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        array = self._ring.lease(slot, offset, shape, dtype)
         if array is None:
             self._is_torn = True
-            self.tell(wire.SLOT, ref.slot)
-            return np.zeros(ref.size, np.uint8)
+            self.tell(wire.SLOT, slot)
+            return np.zeros(shape, dtype)
         return array
+
+    def _is_read(self, slot: int) -> None:
+        """An array in a slot is not looked at any more."""
+        self.tell(wire.SLOT, slot)
 
     def _lose(self, cause: Cause) -> None:
         """Count a message that cannot be used."""
@@ -115,15 +146,26 @@ class Inlet:
             pass
 
     def _tell_taken(self) -> None:
-        """The mailbox has given out a message: tell how many that makes."""
-        mailbox = self._mailbox
-        self.tell(wire.TAKEN, max(0, mailbox.taken + sum(mailbox.dropped.values()) - self._base))
+        """The mailbox has given out a message: tell how many that makes, before the producer can be out of room."""
+        if self._taken - self._told >= self._tells_every:
+            self._tell_how_many()
+
+    @property
+    def _taken(self) -> int:
+        return max(0, self._mailbox.tally.settled - self._base)
+
+    def _tell_how_many(self) -> None:
+        self._told = self._taken
+        self._told_at = 0 if self._queue is None else self._queue.at
+        self.tell(wire.TAKEN, self._told)
 
     def _ended(self) -> None:
         """The producer is gone: nothing is to be waited for until another one is connected, or the edge is closed."""
         self.is_open = False
-        if isinstance(self._bell, SocketBell):
-            self._bell.forget(self._socket.fileno())
+        self._bell.forget(self._socket.fileno())
+        if self._queue is not None:
+            self._bell.forget(self._queue.event)
+            self._queue.close()
         self._mailbox.is_cut_off = True
         self._bell.ring()
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import select
 import socket
 from collections.abc import Sequence
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 
 from graph.bell import Bell, SocketBell
@@ -15,12 +14,15 @@ from graph.plan import PlannedEdge
 from graph.tally import CONNECTED, IN_HAND, OFFERED, THINNED, Cause, EdgeTally
 from graph.transport import wire
 from graph.transport.memory import Writer
+from graph.transport.queue import QueueWriter
 
 NOTES = 4096  # bytes of notes read at once
 
 
 class Link:
-    """One edge out of this process: its socket, and what its consumer has not given back yet.
+    """One edge out of this process: the queue to its consumer, and what that has not given back yet.
+
+    Through the socket between them come notes of the consumer, and its end.
 
     A consumer that is gone loses what it had, and what is sent until it is connected again; nobody waits for it.
     """
@@ -30,6 +32,7 @@ class Link:
         self.tally = tally
         self._ring, self._bell = ring, bell
         self._socket: socket.socket | None = None
+        self._queue: QueueWriter | None = None
         self._is_heard = False
         """Whether the consumer has said that it reads."""
         self._number = 0
@@ -39,7 +42,9 @@ class Link:
         """How often the consumer uses each slot."""
         self._tickets: dict[int, Ticket] = {}
         self._lock = Lock()
-        self._writable = select.poll()
+        self.is_short = False
+        """Whether the producer waits for what the consumer gives back; else that need not wake it."""
+        self._is_plain = not (edge.tells_absence or edge.is_picky or edge.every > 1)
         self._has_ended = False
         self._told: dict[str, Stamp] = {}
         """The last capture of each origin that was offered; kept only where absence matters."""
@@ -53,9 +58,12 @@ class Link:
         with self._lock:
             self._cut()
             end.setblocking(False)
+            try:
+                self._queue = QueueWriter(end)
+            except OSError:  # it is gone already
+                end.close()
+                return
             self._socket, self._number, self._taken = end, 0, 0
-            self._writable = select.poll()
-            self._writable.register(end, select.POLLOUT)
             self._is_heard = not self._ring.awaits_readers
             if is_new:
                 self.tally.cells[CONNECTED] = self.tally.sent
@@ -63,84 +71,79 @@ class Link:
             if self._has_ended:
                 self._tell_end()
         if isinstance(self._bell, SocketBell):
-            self._bell.watch(end.fileno(), self.drain, is_urgent=counts_captures)
+            self._bell.watch(end.fileno(), self.drain, is_urgent=counts_captures, when=lambda: self.is_short)
         self._bell.ring()
 
     def has_room(self) -> bool:
         """Whether a consumer that must not lose anything can take one more; one that is gone has room."""
         if not self._is_heard or self._number - self._taken >= self.edge.capacity:
             self.drain()
-        if self._socket is None:
+        if self._queue is None:
             return True
-        # Large fields may fill the socket before the mailbox is full; whoever empties that tells it by what he takes.
+        # Large fields may fill the queue before the mailbox is full; whoever empties that tells it by what he takes.
         has_place = self._is_heard and self._number - self._taken < self.edge.capacity
-        return has_place and bool(self._writable.poll(0))
+        self.is_short = not (has_place and self._queue.has_room())
+        return not self.is_short
 
     def _tell_absences(self) -> None:
         """Tell a new consumer what it will not get, so that nobody behind it waits for that. The lock is held."""
+        assert self._queue is not None
         for stamp in self._told.values():
-            try:
-                assert self._socket is not None
-                self._socket.send(wire.absence(stamp).datagram(0, has_ticket=False))
-            except OSError:  # it is gone again; the next one will be told
-                return
+            self._queue.put(wire.absence(stamp).datagram)
 
     def wants(self, stamp: Stamp, message: Any) -> bool:
-        """Count an offer; whether it is to be sent, as a message or, by `tells_absence`, as None."""
-        if self.edge.tells_absence:
-            self._told[stamp.origin] = stamp
-        if message is None:
-            return self.edge.tells_absence
+        """Count an offer; whether it is to be sent."""
         cells = self.tally.cells
-        cells[OFFERED] += 1
-        if (cells[OFFERED] - 1) % self.edge.every:
-            cells[THINNED] += 1
+        if not self._is_plain:
+            if self.edge.is_picky and stamp.origin not in self.edge.origins:
+                return False
+            if self.edge.tells_absence:
+                self._told[stamp.origin] = stamp
+            if message is not None and cells[OFFERED] % self.edge.every:
+                cells[OFFERED] += 1
+                cells[THINNED] += 1
+                return False
+        if message is None:
             return False
+        cells[OFFERED] += 1
         cells[IN_HAND] = 1
         return True
+
+    def wants_absence(self, stamp: Stamp) -> bool:
+        """Whether to tell that there is no message, where there is none for this edge."""
+        return self.edge.tells_absence and not (self.edge.is_picky and stamp.origin not in self.edge.origins)
 
     def send(self, encoded: wire.Encoded, ticket: Ticket | None, *, counts: bool = True) -> None:
         """Send a message; `counts` is False for one that only tells that there is none."""
         if not self._is_heard:
             self.drain()
         with self._lock:
-            end = self._socket
-            if end is None or not self._is_heard:
+            queue = self._queue
+            if queue is None or not self._is_heard:
                 self.lose("lost", counts=counts)
                 return
-            number = self._number + counts
-            try:
-                end.send(encoded.datagram(number, has_ticket=ticket is not None))
-            except BlockingIOError:  # it has stopped reading, and some hundred messages wait in the socket
-                self.lose("full", counts=counts)
-            except OSError:
-                self.lose("lost", counts=counts)
-                self._cut()
-            else:
-                self.tally.cells[IN_HAND] = 0
-                self._number = number
-                self._use(encoded.slots)
-                if ticket is not None:
-                    self._tickets[number] = ticket
+            if not queue.put(encoded.datagram):  # it has stopped reading, and some thousand messages wait
+                self.lose("full" if self._is_there() else "lost", counts=counts)
+                return
+            self.tally.cells[IN_HAND] = 0
+            self._number += counts
+            for slot in encoded.slots:
+                self._use(slot)
+            if ticket is not None:
+                self._tickets[self._number] = ticket
 
     def skip(self, slots: Sequence[int]) -> None:
         """Tell of slots that reach the consumer but are not for it: it gives them back at once."""
         with self._lock:
-            if self._socket is None or not self._is_heard:
+            if self._queue is None or not self._is_heard:
                 return
-            try:
-                self._socket.send(wire.skip(slots))
-            except BlockingIOError:  # it will pass over them by itself
-                pass
-            except OSError:
-                self._cut()
-            else:
-                self._use(slots)
+            if self._queue.put(wire.skip(slots)):  # else it will pass over them by itself
+                for slot in slots:
+                    self._use(slot)
 
-    def _use(self, slots: Sequence[int]) -> None:
-        for slot in slots:
-            self._ring.use(slot)
-            self._slots[slot] = self._slots.get(slot, 0) + 1
+    def _use(self, slot: int) -> None:
+        self._ring.use(slot)
+        self._slots[slot] = self._slots.get(slot, 0) + 1
 
     def lose(self, cause: Cause, *, counts: bool = True) -> None:
         """Count a message that is not sent."""
@@ -151,25 +154,31 @@ class Link:
     def drain(self) -> None:
         """Take in what the consumer has given back."""
         with self._lock:
-            while self._socket is not None:
-                try:
-                    data = self._socket.recv(NOTES)
-                except BlockingIOError:
-                    break
-                except OSError:
-                    data = b""
-                if not data:
-                    self._cut()
-                    break
-                for kind, value in wire.notes(data):
-                    if kind == wire.SLOT:
-                        self._given_back(value)
-                    elif kind == wire.TAKEN:
-                        self._taken = value
-                        self._is_heard = True
-                        self._bell.ring()
-                    else:
-                        self._tickets.pop(value, None)
+            self._is_there()
+
+    def _is_there(self) -> bool:
+        """Take in what the consumer has given back; whether it still is there. The lock is held."""
+        self.is_short = False
+        while self._socket is not None:
+            try:
+                data = self._socket.recv(NOTES)
+            except BlockingIOError:
+                break
+            except OSError:
+                data = b""
+            if not data:
+                self._cut()
+                break
+            for kind, value in wire.notes(data):
+                if kind == wire.SLOT:
+                    self._given_back(value)
+                elif kind == wire.TAKEN:
+                    self._taken = value
+                    self._is_heard = True
+                    self._bell.ring()
+                else:
+                    self._tickets.pop(value, None)
+        return self._queue is not None
 
     def _given_back(self, slot: int) -> None:
         self._slots[slot] -= 1
@@ -180,10 +189,13 @@ class Link:
     def _cut(self) -> None:
         """Forget the consumer; what it had comes back. The lock is held."""
         end, self._socket = self._socket, None
+        queue, self._queue = self._queue, None
         if end is not None:
             if isinstance(self._bell, SocketBell):
                 self._bell.forget(end.fileno())
             end.close()
+        if queue is not None:
+            queue.close()
         for slot, uses in self._slots.items():
             for _ in range(uses):
                 self._ring.release(slot)
@@ -197,32 +209,11 @@ class Link:
             self._tell_end()
 
     def _tell_end(self) -> None:
-        """Tell the end, also to a consumer that does not read at the moment. The lock is held."""
-        if self._socket is not None:
-            try:
-                self._socket.send(wire.end())
-            except BlockingIOError:
-                Thread(target=_send_end, args=(self._socket.dup(),), name="cauce-end", daemon=True).start()
-            except OSError:
-                pass
+        """Tell the end, for which there is always room. The lock is held."""
+        if self._queue is not None:
+            self._queue.put(wire.end(), is_last=True)
 
     def close(self) -> None:
         """End the connection."""
         with self._lock:
             self._cut()
-
-
-def _send_end(end: socket.socket) -> None:
-    """Tell the end through `end` as soon as there is room; whoever does not read until then may take any time."""
-    writable = select.poll()
-    writable.register(end, select.POLLOUT)
-    with end:
-        while True:
-            writable.poll()
-            try:
-                end.send(wire.end())
-            except BlockingIOError:
-                continue
-            except OSError:  # the consumer is gone
-                pass
-            return

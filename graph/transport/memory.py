@@ -6,10 +6,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
 
 from graph.transport import iceoryx, ring
-from graph.transport.ring import Bytes, Ref, RingReader, RingSpec, RingWriter, Transport
+from graph.transport.ring import Array, Bytes, Ref, RingReader, RingSpec, RingWriter, Transport
 
 Handle = int | str
 """What a process needs to find the memory: a descriptor of ours, or the name of a service."""
@@ -38,8 +40,8 @@ class Writer(Protocol):
     def loan(self, size: int) -> Bytes | None:
         """`size` writable bytes of a slot, which is in use as long as an array on them lives; None: none is free."""
 
-    def find(self, array: Bytes) -> Ref | None:
-        """Where `array`, contiguous bytes, lies, if readers can still be sent there; None: elsewhere."""
+    def find(self, array: Array) -> Ref | None:
+        """Where `array`, which has no gaps, lies, if readers can still be sent there; None: elsewhere."""
 
     def view(self, ref: Ref) -> Bytes:
         """The bytes at `ref`, writable, until they are published."""
@@ -54,8 +56,11 @@ class Writer(Protocol):
 class Reader(Protocol):
     """A consumer's side: read-only views of what the producer wrote."""
 
-    def lease(self, ref: Ref, on_end: Callable[[], None]) -> Bytes | None:
-        """The bytes at `ref`; `on_end` is called once, in any thread, when no array on them is left. None: gone."""
+    def on_end(self, told: Callable[[int], None]) -> None:
+        """Have `told` called with its slot, once for each array, in any thread, when no view of it is left."""
+
+    def lease(self, slot: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | None:
+        """The array at an offset; None: it is gone."""
 
     def skip(self, slot: int) -> None:
         """Pass over a slot that is not wanted."""

@@ -26,6 +26,7 @@ class Outlet:
         self.ring, self.links = ring, links
         self.policy: Policy = "block" if any(link.edge.policy == "block" for link in links) else "latest"
         self.tells_absence = any(link.edge.tells_absence for link in links)
+        self._publishes = ring.awaits_readers
         self._blocking = [link for link in links if link.edge.policy == "block"]
 
     def has_room(self) -> bool:
@@ -35,7 +36,11 @@ class Outlet:
     def _has_slot(self) -> bool:
         if not self.ring.has_free:
             self._drain()
-        return self.ring.has_free
+        if self.ring.has_free:
+            return True
+        for link in self.links:
+            link.is_short = True
+        return False
 
     def _drain(self) -> None:
         for link in self.links:
@@ -51,30 +56,25 @@ class Outlet:
 
     def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """Send a message to all that want it; None: there is none for this capture."""
-        links = [link for link in self.links if not link.edge.is_picky or stamp.origin in link.edge.origins]
-        takers = [link for link in links if link.wants(stamp, message)]
-        if message is not None:
-            if takers:
-                self._send(takers, stamp, message, sent_ns, ticket)
-            takers = [link for link in links if link.edge.tells_absence and link not in takers]
+        takers = [link for link in self.links if link.wants(stamp, message)]
         if takers:
-            nothing = wire.absence(stamp)
-            for link in takers:
-                link.send(nothing, None, counts=False)
+            self._send(takers, stamp, message, sent_ns, ticket)
+        if self.tells_absence:
+            self._tell_absence([link for link in self.links if link not in takers], stamp)
 
     def _send(self, takers: list[Link], stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         try:
-            encoded = self._encoded(stamp, message, sent_ns)
+            encoded = self._encoded(stamp, message, sent_ns, has_ticket=ticket is not None)
         except wire.NoSlot:
             for link in takers:
                 link.lose("full")
-            self._tell_lost(takers, stamp)
+            self._tell_absence(takers, stamp)
             return
         except Exception as e:
             for link in takers:
                 link.lose("error")
             raise self._unsendable(message, e) from e
-        published = self.ring.publish(encoded.slots)
+        published = self.ring.publish(encoded.slots) if self._publishes else ()
         for link in takers:
             link.send(encoded, ticket)
         if published:
@@ -94,18 +94,20 @@ class Outlet:
             f"correct what `emits` of the node says of it, or `size_bytes` of {name}"
         )
 
-    def _tell_lost(self, takers: list[Link], stamp: Stamp) -> None:
-        nothing = wire.absence(stamp)
-        for link in takers:
-            if link.edge.tells_absence:
+    def _tell_absence(self, links: Sequence[Link], stamp: Stamp) -> None:
+        """Tell those that have to know it that there is nothing for them."""
+        told = [link for link in links if link.wants_absence(stamp)]
+        if told:
+            nothing = wire.absence(stamp)
+            for link in told:
                 link.send(nothing, None, counts=False)
 
-    def _encoded(self, stamp: Stamp, message: Any, sent_ns: int) -> wire.Encoded:
+    def _encoded(self, stamp: Stamp, message: Any, sent_ns: int, *, has_ticket: bool) -> wire.Encoded:
         try:
-            return wire.encode(self.ring, stamp, message, sent_ns)
+            return wire.encode(self.ring, stamp, message, sent_ns, has_ticket=has_ticket)
         except wire.NoSlot:
             self._drain()
-            return wire.encode(self.ring, stamp, message, sent_ns)
+            return wire.encode(self.ring, stamp, message, sent_ns, has_ticket=has_ticket)
 
     def close(self) -> None:
         """Tell all consumers that nothing more will come."""

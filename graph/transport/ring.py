@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
 Transport = Literal["slots", "iceoryx2"]
 """Where the arrays of an output lie: here, or in samples of iceoryx2, see `iceoryx`."""
@@ -52,6 +53,37 @@ class Ref(NamedTuple):
     size: int
 
 
+class Lease(weakref.ref[Array]):
+    """Knows in which slot an array lies."""
+
+    __slots__ = ("key", "ref", "slot")
+    key: int
+    ref: Ref
+    slot: int
+
+
+class Leases(dict[int, Lease]):
+    """Arrays in slots, by their identity, each until no array is left that is a view of it.
+
+    `on_end` is told the slot then, in any thread, by a destructor: it must neither wait nor raise.
+    """
+
+    def __init__(self, on_end: Callable[[int], None]) -> None:
+        super().__init__()
+        self.on_end = on_end
+
+    def add(self, array: Array, slot: int) -> Lease:
+        """Watch an array whose memory is no array's, so that it is the base of all its views."""
+        lease = Lease(array, self._ended)
+        lease.key, lease.slot = id(array), slot
+        self[lease.key] = lease
+        return lease
+
+    def _ended(self, lease: Lease) -> None:
+        del self[lease.key]  # at once: the next array may have the same identity
+        self.on_end(lease.slot)
+
+
 def create(spec: RingSpec) -> int:
     """A descriptor of new memory for a ring; whoever calls closes it."""
     fd = os.memfd_create("cauce-ring")
@@ -73,7 +105,7 @@ class RingWriter:
         self._uses = [0] * spec.slots
         self._free = list(reversed(range(spec.slots)))  # the one used last comes first: its pages are there, and warm
         self._returned: deque[int] = deque()
-        self._loans: dict[int, Any] = {}
+        self._loans = Leases(self._returned.append)
         self._lock = Lock()
 
     def acquire(self) -> int | None:
@@ -112,12 +144,20 @@ class RingWriter:
         """`size` writable bytes of a slot, which is in use as long as an array on them lives; None: none is free."""
         if size > self.spec.slot_bytes or (slot := self.acquire()) is None:
             return None
-        owner: Bytes = np.frombuffer(self._memory, np.uint8, size, slot * self.spec.slot_bytes)
-        self._loans[slot] = weakref.ref(owner, _returning(self._returned, slot))
-        return np.frombuffer(owner, np.uint8)  # a buffer of its own: views of a view would forget the owner
+        ref = Ref(slot, slot * self.spec.slot_bytes, size)
+        array: Bytes = np.ndarray(size, np.uint8, self._memory, ref.offset)
+        self._loans.add(array, slot).ref = ref
+        return array
 
-    def find(self, array: Bytes) -> Ref | None:
-        """Where `array`, contiguous bytes, lies in the ring; None: elsewhere."""
+    def find(self, array: Array) -> Ref | None:
+        """Where `array`, which has no gaps, lies in the ring; None: elsewhere."""
+        base = array.base
+        if base is None:  # it has memory of its own
+            return None
+        lease = self._loans.get(id(base)) or self._loans.get(id(array))
+        if lease is not None and lease.ref.size == array.nbytes:  # all of what was lent
+            return lease.ref
+        # Asking an array for its address takes longer than all the rest of a message.
         offset = array.__array_interface__["data"][0] - self._address
         if not 0 <= offset < self.spec.size:
             return None
@@ -133,32 +173,23 @@ class RingWriter:
             self.release(self._returned.popleft())
 
 
-def _returning(returned: deque[int], slot: int) -> Callable[[Any], None]:
-    return lambda _: returned.append(slot)
-
-
 class RingReader:
     """A consumer's side: read-only views of what the producer wrote."""
 
     def __init__(self, fd: int, spec: RingSpec) -> None:
         self.spec = spec
         self._memory = mmap.mmap(fd, max(spec.size, mmap.PAGESIZE), prot=mmap.PROT_READ)
-        self._bytes: Bytes = np.frombuffer(self._memory, np.uint8)
         _touch(self._memory, spec, MADV_POPULATE_READ)
-        self._leases: dict[int, Any] = {}
-        self._count = 0
+        self._leases = Leases(lambda _: None)
 
-    def lease(self, ref: Ref, on_end: Callable[[], None]) -> Bytes:
-        """The bytes at `ref`; `on_end` is called once, in any thread, when no array on them is left."""
-        array = np.frombuffer(self._memory, np.uint8, ref.size, ref.offset)
-        key = self._count = self._count + 1
-        leases = self._leases
+    def on_end(self, told: Callable[[int], None]) -> None:
+        """Have `told` called with its slot, once for each array, when no view of it is left."""
+        self._leases.on_end = told
 
-        def ended(_: Any) -> None:
-            del leases[key]
-            on_end()
-
-        leases[key] = weakref.ref(array, ended)
+    def lease(self, slot: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """The array at an offset."""
+        array: Array = np.ndarray(shape, dtype, self._memory, offset)
+        self._leases.add(array, slot)
         return array
 
     def skip(self, slot: int) -> None:

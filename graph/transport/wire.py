@@ -1,17 +1,19 @@
 """A message as bytes: small fields travel in the datagram, arrays stay where they are and only their place is told.
 
-Fields are pickled, but no array is: pickle hands out their buffers (protocol 5), which go into slots or, when small,
-behind the fields. Arrays of objects or of dates have no buffer and go with the fields. Only processes that one run has
-started exchange these bytes, over sockets without an address.
+A datagram is one tuple of plain values, written by `marshal`. Where a message is more than those it is pickled, but no
+array is: pickle hands out their buffers (protocol 5), which go into slots or, when small, behind the fields. Arrays of
+objects or of dates have no buffer and go with the fields. Only processes that one run has started exchange these bytes,
+through memory and sockets without an address.
 """
 
 from __future__ import annotations
 
 import copyreg
 import io
+import marshal
 import pickle
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from time import monotonic_ns
 from typing import Any, NamedTuple
 
@@ -20,20 +22,20 @@ import numpy.typing as npt
 
 from graph.node import Stamp
 from graph.transport import flat
+from graph.transport.flat import SMALL, Lease
 from graph.transport.memory import Writer
 from graph.transport.ring import ALIGNMENT, Bytes, Ref
 
-MESSAGE, END, FLAT, SKIP = 1, 2, 3, 4
+FLAT, PICKLED, SKIP, END = 1, 2, 3, 4
 SLOT, DONE, TAKEN = 1, 2, 3
-SMALL = 4096  # bytes; a smaller array is cheaper to copy into the datagram than to account for
-DATAGRAM = 120_000  # bytes; about half of what Linux lets a socket hold
+DATAGRAM = 120_000  # bytes; less than a queue takes
 MOST_ARRAYS = 1000  # of one message; so their table fits into a datagram too
 
-_PREFIX = struct.Struct("<BBI")  # kind, whether it has a ticket, number
-_HEAD = struct.Struct("<HBI")  # buffers, whether the first holds the fields, bytes of the fields behind the table
-_REF = struct.Struct("<IQQ")  # slot, offset, size
+_VERSION = 2  # of marshal: later ones look for values that are repeated, which takes longer than to write them
 _INLINE = 0xFFFF_FFFF  # in place of a slot: the bytes follow the fields
 _NOTE = struct.Struct("<BI")
+_BYTES = np.dtype(np.uint8)
+_as_stamp = tuple.__new__
 
 
 class Unsendable(ValueError):
@@ -51,40 +53,29 @@ class NoSlot(Exception):
 class Encoded(NamedTuple):
     """A message that is ready to be sent, to any number of processes."""
 
-    kind: int
-    body: bytes
-    slots: Sequence[int]
+    datagram: bytes
+    slots: Sequence[int] = ()
     """Slots that its readers use, one entry for each time that a reader will give it back."""
-    held: Sequence[int]
+    held: Sequence[int] = ()
     """Slots that were acquired for it; released by the sender once all readers are counted."""
-
-    def datagram(self, number: int, *, has_ticket: bool) -> bytes:
-        """The bytes of the message as the `number`th of its edge."""
-        return _PREFIX.pack(self.kind, has_ticket, number) + self.body
 
 
 def end() -> bytes:
     """The datagram that says: nothing more will come."""
-    return _PREFIX.pack(END, False, 0)
+    return marshal.dumps((END,), _VERSION)
 
 
 def skip(slots: Sequence[int]) -> bytes:
     """The datagram that says: these slots hold what this edge does not want."""
-    return _PREFIX.pack(SKIP, False, 0) + struct.pack(f"<{len(slots)}I", *slots)
+    return marshal.dumps((SKIP, tuple(slots)), _VERSION)
 
 
-def prefix(data: memoryview) -> tuple[int, bool, int]:
-    """Kind, whether it has a ticket, and number of a datagram."""
-    kind, has_ticket, number = _PREFIX.unpack_from(data)
-    return kind, bool(has_ticket), number
+def absence(stamp: Stamp) -> Encoded:
+    """The message that there is none for a capture."""
+    return Encoded(marshal.dumps((FLAT, False, *stamp, monotonic_ns(), None), _VERSION))
 
 
-def skipped(data: memoryview) -> Sequence[int]:
-    """The slots of a datagram of the kind SKIP."""
-    return struct.unpack(f"<{(len(data) - _PREFIX.size) // 4}I", data[_PREFIX.size :])
-
-
-def encode(ring: Writer, stamp: Stamp, message: Any, sent_ns: int) -> Encoded:
+def encode(ring: Writer, stamp: Stamp, message: Any, sent_ns: int, *, has_ticket: bool) -> Encoded:
     """Put the arrays of `message` into slots, unless they lie there already, and the rest into bytes.
 
     Raises:
@@ -93,27 +84,24 @@ def encode(ring: Writer, stamp: Stamp, message: Any, sent_ns: int) -> Encoded:
     """
     packer = _Packer(ring)
     try:
-        body = flat.dumps(stamp, sent_ns, message, packer.placed)
-        return Encoded(FLAT, body, packer.slots, packer.held)
-    except ValueError:
-        for slot in packer.held:
-            ring.release(slot)
+        parts = flat.taken_apart(message, packer.placed)
+        data = marshal.dumps((FLAT, has_ticket, *stamp, sent_ns, parts), _VERSION)
+        if len(data) <= DATAGRAM:
+            return Encoded(data, packer.slots, packer.held)
+    except ValueError:  # there is something in it that is not plain
+        pass
     except BaseException:
-        for slot in packer.held:
-            ring.release(slot)
+        packer.undo()
         raise
+    packer.undo()
     packer = _Packer(ring)
     try:
-        return packer.pack((tuple(stamp), sent_ns, message))
+        parts = packer.pickled(message)
+        data = marshal.dumps((PICKLED, has_ticket, *stamp, sent_ns, parts), _VERSION)
+        return Encoded(data, packer.slots, packer.held)
     except BaseException:
-        for slot in packer.held:
-            ring.release(slot)
+        packer.undo()
         raise
-
-
-def absence(stamp: Stamp) -> Encoded:
-    """The message that there is none for a capture."""
-    return Encoded(FLAT, flat.dumps(stamp, monotonic_ns(), None, None), (), ())
 
 
 class _Packer:
@@ -126,19 +114,24 @@ class _Packer:
         self.at = 0
         """Where the slot acquired last is free from."""
 
-    def pack(self, value: object) -> Encoded:
+    def undo(self) -> None:
+        """Give back what was acquired."""
+        for slot in self.held:
+            self.ring.release(slot)
+
+    def pickled(self, value: object) -> tuple[Any, ...]:
+        """The fields, where each array lies, and those that lie nowhere else. Null for fields that are an array too."""
         buffers: list[pickle.PickleBuffer] = []
         file = io.BytesIO()
         pickler = pickle.Pickler(file, 5, buffer_callback=buffers.append)
         pickler.dispatch_table = {**copyreg.dispatch_table, np.ndarray: self.reduced}
         pickler.dump(value)
-        fields = file.getvalue()
+        fields: bytes | None = file.getvalue()
         refs: list[Ref] = []
         small: list[bytes] = []
-        far = len(fields) > DATAGRAM // 2
-        if far:
-            refs.append(self.copied(np.frombuffer(fields, np.uint8)))
-            fields = b""
+        if len(file.getvalue()) > DATAGRAM // 2:
+            refs.append(self.copied(np.frombuffer(file.getvalue(), np.uint8)))
+            fields = None
         room = DATAGRAM // 4
         for buffer in buffers:
             raw = buffer.raw()
@@ -153,9 +146,8 @@ class _Packer:
             raise TooBig(
                 f"it has {len(refs)} arrays, and at most {MOST_ARRAYS} can be told of; put them into one array"
             )
-        table = b"".join([_REF.pack(*ref) for ref in refs])
-        body = b"".join((_HEAD.pack(len(refs), far, len(fields)), table, fields, *small))
-        return Encoded(MESSAGE, body, list({ref.slot for ref in refs if ref.slot != _INLINE}), self.held)
+        self.slots = list({ref.slot for ref in refs if ref.slot != _INLINE})
+        return fields, [tuple(ref) for ref in refs], small
 
     def reduced(self, array: npt.NDArray[Any]) -> Any:
         """How an array is pickled: by its buffer. One with gaps is first copied, a large one into a slot."""
@@ -168,11 +160,11 @@ class _Packer:
                 array = array.copy()
         return array.__reduce_ex__(5)
 
-    def placed(self, array: npt.NDArray[Any]) -> Ref:
-        """Where an array lies, or was copied to."""
-        ref = self.ring.find(array) or self.copied(np.frombuffer(array, np.uint8))
-        self.slots.append(ref.slot)
-        return ref
+    def placed(self, array: npt.NDArray[Any]) -> tuple[int, int]:
+        """Where an array without gaps lies, or was copied to."""
+        slot, offset, _ = self.ring.find(array) or self.copied(np.frombuffer(array, np.uint8))
+        self.slots.append(slot)
+        return slot, offset
 
     def copied(self, array: Bytes) -> Ref:
         ref = self.place(array.nbytes)
@@ -195,44 +187,42 @@ class _Packer:
         return ref
 
 
-class Received(NamedTuple):
-    """What a datagram says."""
+def opened(data: memoryview) -> tuple[Any, ...]:
+    """What a datagram says: its kind, and then for each kind
 
-    kind: int
-    number: int
-    has_ticket: bool
-    stamp: Stamp | None = None
-    message: Any = None
-    sent_ns: int = 0
+    FLAT, PICKLED: whether it has a ticket, and what `decode` understands; SKIP: the slots; END: nothing.
+    """
+    fields: tuple[Any, ...] = marshal.loads(data)
+    return fields
 
 
-def decode(data: memoryview, lease: Callable[[Ref], Bytes]) -> Received:
-    """The message in `data`, with arrays that are read-only views of the slots, by `lease`. `data` may be reused."""
-    kind, has_ticket, number = _PREFIX.unpack_from(data)
-    if kind == END:
-        return Received(END, number, has_ticket=False)
-    if kind == FLAT:
-        stamp, sent_ns, message = flat.loads(data[_PREFIX.size :], lease)
-        return Received(MESSAGE, number, bool(has_ticket), stamp, message, sent_ns)
-    count, far, length = _HEAD.unpack_from(data, _PREFIX.size)
-    at = _PREFIX.size + _HEAD.size
-    table = [Ref(*_REF.unpack_from(data, at + i * _REF.size)) for i in range(count)]
-    at += count * _REF.size
-    fields: Any = data[at : at + length]
-    at += length
-    leased = {span.slot: (span.offset, lease(span).data) for span in _spans(table)}
+def tells_absence(fields: tuple[Any, ...]) -> bool:
+    """Whether an opened message says that there is none."""
+    return fields[-1] is None
+
+
+def decode(fields: tuple[Any, ...], lease: Lease) -> tuple[Stamp, int, Any]:
+    """Stamp, time of sending and message of an opened datagram, with arrays that are read-only, by `lease`."""
+    kind, _, origin, seq, captured_ns, offset_ns, sent_ns, parts = fields
+    stamp = _as_stamp(Stamp, (origin, seq, captured_ns, offset_ns))
+    if parts is None:
+        return stamp, sent_ns, None
+    return stamp, sent_ns, flat.put_together(parts, lease) if kind == FLAT else _unpickled(parts, lease)
+
+
+def _unpickled(parts: tuple[Any, ...], lease: Lease) -> Any:
+    fields, table, small = parts
+    refs = [Ref(*ref) for ref in table]
+    leased = {s.slot: (s.offset, lease(s.slot, s.offset, (s.size,), _BYTES).data) for s in _spans(refs)}
+    inline = iter(small)
     buffers: list[Any] = []
-    for slot, offset, size in table:
+    for slot, offset, size in refs:
         if slot == _INLINE:
-            buffers.append(bytes(data[at : at + size]))
-            at += size
+            buffers.append(next(inline))
         else:
             start, view = leased[slot]
             buffers.append(view[offset - start : offset - start + size])
-    if far:
-        fields = buffers.pop(0)
-    stamp, sent_ns, message = pickle.loads(fields, buffers=buffers)
-    return Received(MESSAGE, number, has_ticket=bool(has_ticket), stamp=Stamp(*stamp), message=message, sent_ns=sent_ns)
+    return pickle.loads(buffers.pop(0) if fields is None else fields, buffers=buffers)
 
 
 def _spans(table: Sequence[Ref]) -> Iterator[Ref]:

@@ -21,7 +21,7 @@ from graph.mailbox import Mailbox
 from graph.node import Stamp
 from graph.plan import PlannedEdge
 from graph.tally import EdgeTally
-from graph.transport import memory, wire
+from graph.transport import memory, queue, wire
 from graph.transport.inlet import Inlet
 from graph.transport.link import Link
 from graph.transport.memory import Reader, Writer
@@ -159,19 +159,20 @@ class Outer:
 def crossed(sides: tuple[Writer, Reader], message: Any) -> Any:
     """The message as its consumer gets it; all slots have come back once it is dropped."""
     writer, reader = sides
-    encoded = wire.encode(writer, STAMP, message, 99)
+    encoded = wire.encode(writer, STAMP, message, 99, has_ticket=True)
     writer.publish(encoded.slots)
     for slot in encoded.slots:
         writer.use(slot)
     for slot in encoded.held:
         writer.release(slot)
-    datagram = bytearray(encoded.datagram(3, has_ticket=True))
-    assert len(datagram) < 2 * wire.DATAGRAM
-    received = wire.decode(memoryview(datagram), lambda ref: reader.lease(ref, lambda: writer.release(ref.slot)))
+    datagram = bytearray(encoded.datagram)
+    assert len(datagram) <= queue.LARGEST
+    reader.on_end(writer.release)
+    fields = wire.opened(memoryview(datagram))
+    stamp, sent_ns, got = wire.decode(fields, reader.lease)
     datagram[:] = bytes(len(datagram))  # the buffer is used again for the next one
-    assert (received.kind, received.number, received.has_ticket) == (wire.MESSAGE, 3, True)
-    assert (received.stamp, received.sent_ns) == (STAMP, 99)
-    return received.message
+    assert (fields[1], stamp, sent_ns) == (True, STAMP, 99)
+    return got
 
 
 def free(writer: Writer) -> int:
@@ -276,7 +277,7 @@ def test_many_small_arrays_arrive(ends):
 
 def test_too_many_arrays_are_refused_and_take_no_slot(ends):
     with pytest.raises(wire.TooBig, match="it has 1500 arrays, and at most 1000 can be told of"):
-        wire.encode(ends[0], STAMP, [np.full(9, i) for i in range(1500)], 0)
+        wire.encode(ends[0], STAMP, [np.full(9, i) for i in range(1500)], 0, has_ticket=False)
     assert free(ends[0]) == 6
 
 
@@ -284,7 +285,7 @@ def test_an_array_in_the_ring_is_not_copied_and_neither_are_views_of_it(ends):
     writer, _ = ends
     array = writer.loan(SLOT).view(np.uint16).reshape(128, -1)
     array[:] = 5
-    encoded = wire.encode(writer, STAMP, [array, array[64:], array.T], 0)
+    encoded = wire.encode(writer, STAMP, [array, array[64:], array.T], 0, has_ticket=False)
     assert encoded.held == []
     assert encoded.slots == [writer.find(array.view(np.uint8)).slot]
     got = crossed(ends, [array, array[64:], array.T])
@@ -305,19 +306,19 @@ def test_an_array_with_gaps_is_copied_once_without_them(ends):
 
 def test_an_array_larger_than_a_slot_is_refused_with_both_sizes(ends):
     with pytest.raises(wire.TooBig, match=rf"{SLOT + 1} bytes do not fit into a slot of {SLOT} bytes"):
-        wire.encode(ends[0], STAMP, [np.zeros(5000, np.uint8), np.zeros(SLOT + 1, np.uint8)], 0)
+        wire.encode(ends[0], STAMP, [np.zeros(5000, np.uint8), np.zeros(SLOT + 1, np.uint8)], 0, has_ticket=False)
     assert free(ends[0]) == 6
 
 
 def test_no_slot_is_kept_by_a_message_that_found_too_few(ends):
     with pytest.raises(wire.NoSlot):
-        wire.encode(ends[0], STAMP, [np.zeros(SLOT, np.uint8) for _ in range(7)], 0)
+        wire.encode(ends[0], STAMP, [np.zeros(SLOT, np.uint8) for _ in range(7)], 0, has_ticket=False)
     assert free(ends[0]) == 6
 
 
 def test_no_slot_is_kept_by_a_message_that_cannot_be_pickled(ends):
     with pytest.raises((pickle.PicklingError, AttributeError)):
-        wire.encode(ends[0], STAMP, [np.zeros(SLOT, np.uint8), lambda: None], 0)
+        wire.encode(ends[0], STAMP, [np.zeros(SLOT, np.uint8), lambda: None], 0, has_ticket=False)
     assert free(ends[0]) == 6
 
 
@@ -451,6 +452,39 @@ def test_a_blocking_edge_loses_nothing_however_large_its_fields(size, transport)
     assert got == list(range(600))
     assert edge.tally.lost == 0
     edge.close()
+
+
+@pytest.mark.parametrize(("capacity", "size"), [(1, 10), (2, 50_000), (500, 10), (500, 50_000)])
+def test_a_producer_that_waits_for_room_is_told_of_it(capacity, size):
+    """It waits at its bell and never looks by itself: one note too few, and neither side goes on."""
+    edge, bell, sent, got = Edge("block", capacity), SocketBell("producer"), 0, []
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    edge.link.close()
+    edge.inlet.close()
+    edge.link = Link(edge.edge, edge.ring, bell, edge.tally)
+    edge.outlet = Outlet(edge.ring, [edge.link])
+    edge.inlet = edge.inlet_at(theirs)
+    edge.link.connect(ours, is_new=False, counts_captures=False)
+
+    def consume() -> None:
+        while len(got) < 600:
+            packet = edge.mailbox.take()
+            if packet is None:
+                edge.bell.wait(20)
+            else:
+                got.append(int(packet.message.rstrip("x")))
+
+    consumer = threading.Thread(target=consume, daemon=True)
+    consumer.start()
+    while sent < 600:
+        while not edge.outlet.has_room():
+            bell.wait(20)
+        edge.offer(sent, str(sent) + "x" * size)
+        sent += 1
+    consumer.join(20)
+    assert got == list(range(600))
+    edge.close()
+    bell.close()
 
 
 def test_a_blocking_edge_has_room_for_its_capacity(transport):

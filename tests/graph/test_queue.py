@@ -1,0 +1,118 @@
+"""The queue that messages cross processes by: in order, complete, and full where it is full."""
+
+import os
+import socket
+from collections import deque
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from graph.transport import queue
+from graph.transport.queue import LARGEST, SIZE, QueueReader, QueueWriter
+
+
+@pytest.fixture
+def ends():
+    yield from made()
+
+
+def made():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    writer = QueueWriter(ours)
+    _, descriptors, _, _ = socket.recv_fds(theirs, 64, 2)
+    reader = QueueReader(*descriptors)
+    ours.close()
+    theirs.close()
+    yield writer, reader
+    writer.close()
+    reader.close()
+
+
+def taken(reader: QueueReader) -> list[bytes]:
+    return [bytes(reader.take()) for _ in range(reader.count())]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(st.integers(0, 300), st.integers(0, LARGEST), st.none()), max_size=120))
+def test_what_goes_in_comes_out_in_its_order_and_what_does_not_fit_is_refused(steps):
+    """None: the reader takes all that is there."""
+    for writer, reader in made():
+        waiting: deque[bytes] = deque()
+        n = 0
+        for size in [*steps, None]:
+            if size is None:
+                assert taken(reader) == list(waiting)
+                waiting.clear()
+                continue
+            n += 1
+            data = bytes([n % 251]) * size
+            had_room = writer.has_room()
+            if writer.put(data):
+                waiting.append(data)
+            else:
+                assert not had_room
+                assert sum(map(len, waiting)) > SIZE - 3 * LARGEST
+
+
+def test_a_full_queue_has_a_place_for_the_last_datagram(ends):
+    writer, reader = ends
+    count = 0
+    while writer.put(b"x" * 1000):
+        count += 1
+    assert count > 400
+    few = 0
+    while writer.put(b""):
+        few += 1
+    assert not writer.has_room()
+    assert writer.put(b"end", is_last=True)
+    assert taken(reader) == [b"x" * 1000] * count + [b""] * few + [b"end"]
+
+
+def test_there_is_room_for_any_datagram_where_it_says_so(ends):
+    writer, reader = ends
+    for _ in range(50):
+        while writer.has_room():
+            assert writer.put(bytes(LARGEST))
+            assert writer.put(b"odd")
+        taken(reader)  # the last of them counts as read only when the next one is taken
+        assert writer.has_room()
+
+
+def test_what_was_taken_stays_until_the_next_is_taken(ends):
+    writer, reader = ends
+    writer.put(b"a" * LARGEST)
+    assert reader.count() == 1
+    kept = reader.take()
+    while writer.put(b"b" * 1000):
+        pass
+    assert bytes(kept) == b"a" * LARGEST
+
+
+def test_what_was_announced_can_be_read_when_the_writer_is_gone():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    writer = QueueWriter(ours)
+    reader = QueueReader(*socket.recv_fds(theirs, 64, 2)[1])
+    writer.put(b"last words")
+    writer.close()
+    assert taken(reader) == [b"last words"]
+    assert reader.count() == 0
+    reader.close()
+    ours.close()
+    theirs.close()
+
+
+def test_a_reader_that_is_gone_already_is_an_error_and_leaves_nothing_open():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.close()
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(BrokenPipeError):
+        QueueWriter(ours)
+    assert len(os.listdir("/proc/self/fd")) == before
+    ours.close()
+
+
+def test_messages_fit_into_a_queue():
+    from graph.transport import wire
+
+    assert wire.DATAGRAM + 1000 < queue.LARGEST
