@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from time import perf_counter_ns
 
@@ -45,7 +44,7 @@ def ours(block: Block | None) -> dict[str, Callable[[int], object]]:
 
     seen = tally.seen
 
-    def write(ns: int, *, is_sink: bool = False) -> None:
+    def write(ns: int) -> None:
         books[OFFERED] += 1
         books[TAKEN] += 1
         cells[BUSY_SEQ] = ns
@@ -54,14 +53,23 @@ def ours(block: Block | None) -> dict[str, Callable[[int], object]]:
         took[bisect_left(BOUNDS_NS, ns)] += 1
         took[TOTAL] += ns
         cells[WAITING] += ns
-        if is_sink:
-            seen(ns)
+
+    def write_and_see(ns: int) -> None:
+        books[OFFERED] += 1
+        books[TAKEN] += 1
+        cells[BUSY_SEQ] = ns
+        cells[BUSY_SINCE] = ns
+        cells[BUSY_SINCE] = 0
+        took[bisect_left(BOUNDS_NS, ns)] += 1
+        took[TOTAL] += ns
+        cells[WAITING] += ns
+        seen(ns)
 
     where = "own memory" if block is None else "shared memory"
     return {
         f"{where}: duration into its histogram": tally.took.observe,
         f"{where}: all that a step writes": write,
-        f"{where}: all that a step of a sink writes": partial(write, is_sink=True),
+        f"{where}: all that a step of a sink writes": write_and_see,
     }
 
 

@@ -39,8 +39,8 @@ class SourceStep(Step):
             out = self._process()
             end_ns = monotonic_ns()
             self.cells[BUSY_SINCE] = 0
-            self.tally.took.observe(end_ns - start_ns)
             self._let_in(out, end_ns)
+            self.tally.took.observe(end_ns - start_ns)  # what counts can wait, what was captured cannot
         except EndOfStream:
             self.cells[BUSY_SINCE] = 0
             self.end()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
@@ -98,7 +98,7 @@ _COUNTS = 12
 class Tally:
     """The counts of one node, and what it is at. The hot ones are written by index, in `cells`."""
 
-    __slots__ = ("_ages", "age", "cells", "seqs", "took")
+    __slots__ = ("_ages", "age", "cells", "seen", "seqs", "took")
 
     def __init__(self, block: Block | None = None, *, is_sink: bool = True, outputs: int = 0) -> None:
         self.cells: Cells = [0] * _COUNTS if block is None else block.take(_COUNTS)
@@ -109,6 +109,8 @@ class Tally:
         self._ages: Any = None
         if is_sink:
             self._ages = memoryview(bytearray(8 * KEPT_AGES)).cast("q") if block is None else block.take(KEPT_AGES)
+        self.seen = _seeing(self.cells, self.age.cells, self._ages)
+        """Counts the age of what a sink showed or said, in nanoseconds."""
 
     @staticmethod
     def size(*, is_sink: bool, outputs: int) -> int:
@@ -150,16 +152,6 @@ class Tally:
         """Captures that a source did not let in because `in_flight` of them were under way."""
         return self.cells[AT_DOOR]
 
-    def seen(self, age_ns: int) -> None:
-        """Count the age of what a sink showed or said."""
-        if self._ages is not None:
-            n = self.cells[SEEN]
-            self._ages[n % KEPT_AGES] = age_ns
-            self.cells[SEEN] = n + 1
-        buckets = self.age.cells
-        buckets[bisect_left(BOUNDS_NS, age_ns)] += 1
-        buckets[TOTAL] += age_ns
-
     @property
     def ages_ns(self) -> list[int]:
         """The last ages that were counted, oldest first."""
@@ -169,6 +161,20 @@ class Tally:
         first = n % KEPT_AGES if n > KEPT_AGES else 0
         kept = self._ages[: min(n, KEPT_AGES)].tolist()
         return [*kept[first:], *kept[:first]]
+
+
+def _seeing(cells: Cells, buckets: Cells, kept: Any) -> Callable[[int], None]:
+    """What counts an age. It is made once: to look up five attributes would take as long as to write five counts."""
+
+    def seen(age_ns: int) -> None:
+        buckets[bisect_left(BOUNDS_NS, age_ns)] += 1
+        buckets[TOTAL] += age_ns
+        if kept is not None:
+            n = cells[SEEN]
+            kept[n % KEPT_AGES] = age_ns
+            cells[SEEN] = n + 1
+
+    return seen
 
 
 # `DROPPED` is the first of as many cells as there are causes.

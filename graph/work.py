@@ -165,14 +165,14 @@ class WorkStep(Step):
             out = self._process(message) if messages is None else self._process(**messages)
             end_ns = monotonic_ns()
             cells[BUSY_SINCE] = 0
-            took = self._took
+            if out is not None or self._tells_absence:
+                self.send(out, stamp, end_ns, ticket)
+            took = self._took  # what counts can wait, what comes of it cannot
             took[bisect_left(BOUNDS_NS, end_ns - start_ns)] += 1
             took[TOTAL] += end_ns - start_ns
             cells[WAITING] += start_ns - sent_ns
             if self._is_sink:
                 self.tally.seen(end_ns + stamp.offset_ns - stamp.captured_ns)
-            if out is not None or self._tells_absence:
-                self.send(out, stamp, end_ns, ticket)
         except Exception as e:
             self.raised(e, stamp)
             self._tell_absence(stamp)
