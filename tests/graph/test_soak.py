@@ -79,6 +79,13 @@ def test_a_graph_on_processes_holds_out_and_ends_in_three_ways(tmp_path):
     assert "3 starts and stops, all with exit code 0, nothing left behind" in done.stderr
 
 
+def test_a_graph_that_ends_before_its_time_has_shown_nothing(tmp_path):
+    done = soak(tmp_path, "source.n=60", "command.minutes=5")
+    assert done.returncode == 1
+    assert "error: the graph ended by itself after" in done.stderr
+    assert "and command.minutes=5 is longer; give its source more" in done.stderr
+
+
 def test_a_leak_ends_it_with_exit_code_1(tmp_path):
     leak = ["nodes.middle._target_=tests.graph.toys.Leaky", "+nodes.middle.kb=500", "command.growth_mb=20"]
     done = soak(tmp_path, *leak, "command.minutes=0.2", "out=result")
