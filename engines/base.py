@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os.path import expanduser  # unlike Path.expanduser, it leaves "~nobody" as it is
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -204,6 +204,23 @@ class DeviceImage(DeviceArray, Protocol):
 
     def write(self, place: Place, fit: Fit) -> None:
         """Put it into the input of a model, in the order of the model's stream. The host does not wait."""
+        ...
+
+
+class LentImage(Protocol):
+    """Where an image on a device lies that models in other processes may read; plain values."""
+
+    def open(self, pixels: Array) -> DeviceImage:
+        """The image, in another process; `pixels` are the same on the host."""
+        ...
+
+
+@runtime_checkable
+class Lender(Protocol):
+    """An image that models in other processes may read."""
+
+    def lend(self) -> LentImage:
+        """What another process needs to find it, as long as it is kept here; EngineError where none can read it."""
         ...
 
 

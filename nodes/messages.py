@@ -5,7 +5,7 @@ Arrays are taken over, not copied, and made read-only: whoever needs to change o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal
@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from engines.base import DeviceImage
+from engines.base import DeviceImage, Lender, LentImage
+from graph.transport import lending
 from nodes.ops.camera import Camera
 
 Priority = Literal[1, 2, 3]
@@ -97,9 +98,16 @@ class DeviceFrame(Frame):
         """The frame without what lies on the device."""
         return Frame(self.pixels, self.upright, self.camera)
 
-    def __reduce__(self) -> tuple[type[Frame], tuple[Any, ...]]:
-        # Memory of a device means nothing to another process; the pixels do.
-        return Frame, (self.pixels, self.upright, self.camera)
+    def __reduce__(self) -> tuple[Callable[..., Frame], tuple[Any, ...]]:
+        # Memory of a device means nothing to another process, unless it is lent; the pixels do.
+        plain = (self.pixels, self.upright, self.camera)
+        if isinstance(self.image, Lender) and lending.keep(self.image, self.pixels):
+            return _borrowed, (*plain, self.image.lend())
+        return Frame, plain
+
+
+def _borrowed(pixels: npt.NDArray[np.uint8], upright: bool, camera: Camera | None, lent: LentImage) -> DeviceFrame:
+    return DeviceFrame(pixels, upright, camera, lent.open(pixels))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,13 +1,18 @@
-"""The other process of workers.py: opens a pool, and says the sum of the bytes in each slot that it is told of."""
+"""The other process of workers.py: puts frames that it is told of into the input of a model, and says what is there."""
 
 import pickle
 import sys
 from pathlib import Path
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from engines.device.ipc import OpenedPool
+from engines.base import Fit, Place
 from engines.device.streams import CudaContext
+
+SHAPE = (1, 3, 480, 640)
+ALL = Fit((640, 480), (0, 0), False, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), 0)
 
 
 def main(name: str) -> None:
@@ -15,19 +20,20 @@ def main(name: str) -> None:
     with context as stream:
         device = context.open_device()
         device.use()
-        pool = OpenedPool(device, pickle.loads(bytes.fromhex(input())))
-        print(pickle.dumps(pool.offer()).hex(), flush=True)
-        host = device.allocate_host(pool.slot_bytes)
-        done = device.open_event(spin=False)
+        size = int(np.prod(SHAPE)) * 4
+        host, done = device.allocate_host(size), device.open_event(spin=False)
+        place = Place(name, device.allocate(size), SHAPE, np.dtype("f4"), stream.handle)
         while (line := input()) != "end":
-            with pool.reading(int(line), stream.handle) as address:
-                device.download(host, address, stream.handle)
+            image = pickle.loads(bytes.fromhex(line)).open(np.zeros((480, 640, 3), np.uint8))
+            image.write(place, ALL)
+            device.download(host, place.address, stream.handle)
             device.record(done, stream.handle)
             device.wait(done)
-            print(int(host.sum(dtype="i8")), flush=True)
+            values = host.view("f4")
+            print(f"{values.min():g} {values.max():g}", flush=True)
         device.close_event(done)
+        device.free(place.address)
         device.free_host(host)
-        pool.close()
         device.close()
 
 

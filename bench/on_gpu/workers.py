@@ -170,39 +170,33 @@ def _timed(seats: list[Seat], turn: int) -> dict[str, float]:
 
 
 def shared_memory(run: Run) -> None:
-    """What one process writes into a slot, another one reads there."""
-    from engines.cuda import open_device
-    from engines.device.ipc import SharedPool
-    from engines.device.streams import CudaContext, device_number
+    """A frame that one process uploads, and a model of another one reads there."""
+    import numpy as np
 
-    size = 1 << 20
-    with CudaContext(run.device) as stream:
-        device = open_device(device_number(run.device))
-        device.use()
-        pool, host = SharedPool(device, size, 2), device.allocate_host(size)
+    from engines.device.ipc import SharedImage
+    from engines.device.streams import CudaContext
+    from engines.device.upload import Uploader
+
+    with CudaContext(run.device):
+        upload = Uploader(run.device, share=True)
+        upload.open()
         reader = subprocess.Popen([sys.executable, str(READER), run.device], stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, text=True)  # fmt: skip
         try:
             say = _line_to(reader)
-            pool.admit("reader", pickle.loads(bytes.fromhex(say(pickle.dumps(pool.offer()).hex()))))
-            for round_ in range(6):
-                slot = pool.take()
-                assert slot is not None
-                host[:] = round_ + 1
-                with pool.writing(slot, stream.handle) as address:
-                    device.upload(address, host, stream.handle)
-                pool.sent(slot, ["reader"])
-                read = int(say(str(slot)))
-                pool.released(slot, "reader")
-                run.check(f"a slot of another process, {round_ + 1}", read == size * (round_ + 1), sum=read)
+            for round_ in range(1, 7):
+                pixels = np.full((480, 640, 3), round_ * 40, np.uint8)
+                image = upload.upload(pixels)
+                assert isinstance(image, SharedImage)
+                read = say(pickle.dumps(image.lend()).hex())
+                expected = f"{round_ * 40} {round_ * 40}"
+                run.check(f"a frame of another process, {round_}", read == expected, smallest_and_largest=read)
             say("end")
             run.check("the reader ends cleanly", reader.wait(30) == 0, code=reader.returncode)
         finally:
             reader.kill()
             reader.wait()
-            pool.close()
-            device.free_host(host)
-            device.close()
+            upload.close()
 
 
 def _line_to(reader: subprocess.Popen[str]) -> Callable[[str], str]:

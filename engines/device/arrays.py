@@ -64,7 +64,10 @@ class Block:
         for event in events.values():
             self.device.close_event(event)
         if address:
-            self.device.free(address)
+            self._give_back(address)
+
+    def _give_back(self, address: int) -> None:
+        self.device.free(address)
 
     def _mark(self, stream: int) -> Handle:
         event = self._events.get(stream)
@@ -80,7 +83,7 @@ class StreamArray:
     def __init__(self, block: Block, home: deque[Block], shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
         self.shape, self.dtype = shape, np.dtype(dtype)
         self.device = block.device
-        self._block, self._home = block, home
+        self.block, self._home = block, home
 
     @property
     def nbytes(self) -> int:
@@ -91,21 +94,21 @@ class StreamArray:
     def reading(self, stream: int) -> Iterator[int]:
         """Its address, for work that the block puts on `stream`. The thread's device must be in use."""
         self._require_open()
-        self._block.order_reader(stream)
+        self.block.order_reader(stream)
         try:
-            yield self._block.address
+            yield self.block.address
         finally:
-            self._block.was_read(stream)
+            self.block.was_read(stream)
 
     @contextmanager
     def writing(self, stream: int) -> Iterator[int]:
         """Its address, for work that the block puts on `stream`, before anybody else has the array."""
         self._require_open()
-        self._block.order_writer(stream)
+        self.block.order_writer(stream)
         try:
-            yield self._block.address
+            yield self.block.address
         finally:
-            self._block.was_written(stream)
+            self.block.was_written(stream)
 
     def __dlpack__(
         self,
@@ -122,10 +125,10 @@ class StreamArray:
         handle = dlpack.stream_of(stream, self.device.memory_kind)
         self.device.use()
         if handle is not None:
-            self._block.order_reader(handle)
+            self.block.order_reader(handle)
         elif self.device.memory_kind == dlpack.HOST:
-            self._block.wait()  # readers on the host know no streams
-        return dlpack.capsule(self, self._block.address, lambda: self._taken_back(handle))
+            self.block.wait()  # readers on the host know no streams
+        return dlpack.capsule(self, self.block.address, lambda: self._taken_back(handle))
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Kind and number of the device."""
@@ -134,17 +137,17 @@ class StreamArray:
 
     def _taken_back(self, handle: int | None) -> None:
         """Another library drops its view: what it has put on the stream by now is what reads."""
-        if handle is not None and self._block.address:
+        if handle is not None and self.block.address:
             self.device.use()
-            self._block.was_read(handle)
+            self.block.was_read(handle)
 
     def _require_open(self) -> None:
-        if not self._block.address:
+        if not self.block.address:
             raise EngineError("the array's memory was given back when its node was closed; use it before that")
 
     def __del__(self) -> None:
         # No call of the driver belongs here: any thread may drop the last reference, at any moment.
-        self._home.append(self._block)
+        self._home.append(self.block)
 
 
 class Pool:

@@ -1,21 +1,30 @@
-"""Memory of a device that several processes share (CUDA IPC): one writes, the others read, and nothing is copied.
+"""Images in memory of a device that several processes map (CUDA IPC): uploaded by one, read by models in others.
 
-The writer owns all memory, in one allocation whose handle is sent once, when a reader connects. Of each array only the
-number of its slot travels after that; order is kept by events of both sides, which are sent once as well. A reader that
-dies leaves nothing behind: the writer forgets it, and its slots are free. What connects the two is not known here.
+The writer owns all memory, in one allocation. What travels with a frame is where the image lies, as plain values; a
+reader opens memory and events at their first use, and keeps them. A reader's stream waits for the event after which an
+image is whole; the host never does. The other way round no event is needed: a reader gives an image back only when its
+work on it is done. Who keeps the image in the writer until then is not known here (`graph.transport.lending`); so a
+reader that dies leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections import deque
+from contextlib import ExitStack
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
-from engines.base import EngineError
-from engines.cuda import Device, Handle
+import numpy as np
+
+from engines.base import Array, EngineError, Fit, Place
+from engines.cuda import Device, Handle, open_device
+from engines.device.arrays import Block, Pool, StreamArray
+from engines.device.image import StreamImage
+from engines.device.kernels import FitKernel
+from engines.device.streams import device_number
 
 HANDLE_BYTES = 64
 SLOT_STEP, WHOLE = 512, 2 << 20
@@ -28,163 +37,256 @@ PEER_ACCESS = 1
 
 
 @dataclass(frozen=True, slots=True)
-class PoolOffer:
-    """What the writer sends to a reader, once. Plain values, so that any connection can carry it."""
+class Lent:
+    """Where an image lies that another process may read. Plain values, so that any connection can carry it."""
 
+    device: str
     pid: int
     gpu: bytes
     """The identity of the GPU (16 bytes): its number may differ between processes."""
     memory: bytes
-    slot_bytes: int
-    step: int
-    written: tuple[bytes, ...]
-    """For each slot, the event after which it is whole."""
+    offset: int
+    whole: bytes
+    """The event after which the image is whole."""
+    shape: tuple[int, ...]
+
+    def open(self, pixels: Array) -> LentImage:
+        """The image, whose copy on the host is `pixels`: whoever lent it waits until nobody has that either."""
+        return LentImage(self, pixels)
 
 
-@dataclass(frozen=True, slots=True)
-class ReaderOffer:
-    """What a reader answers, once: for each slot, the event after which it has been read."""
+class SharedPool(Pool):
+    """The writer's side: all its blocks lie in one allocation, which readers open once."""
 
-    read: tuple[bytes, ...]
-
-
-class SharedPool:
-    """The writer's side: `count` slots of `slot_bytes` on a device that is in use. One thread uses it.
-
-    `take` a slot, write it, tell which readers it is `sent` to, and hear of each when it has `released` it.
-    """
-
-    def __init__(self, device: Device, slot_bytes: int, count: int) -> None:
-        self._device, self._pid = device, os.getpid()
-        self.slot_bytes, self.step = slot_bytes, -(-slot_bytes // SLOT_STEP) * SLOT_STEP
-        self._readers: dict[str, list[Handle]] = {}
-        self._held: list[set[str]] = [set() for _ in range(count)]
-        self._order = list(range(count))
-        """Slots, the one that was written longest ago first."""
+    def __init__(self, device: Device, size: int, most: int) -> None:
+        self._pid, self._step = os.getpid(), -(-max(size, 1) // SLOT_STEP) * SLOT_STEP
+        self._handle = b""
+        """Of the allocation, once an array was lent."""
         with ExitStack() as stack:
-            self._address = device.allocate(-(-self.step * count // WHOLE) * WHOLE)
+            self._gpu = _gpu(device)
+            self._address = device.allocate(-(-self._step * most // WHOLE) * WHOLE)
             stack.callback(device.free, self._address)
-            self._written = [_event(device, stack) for _ in range(count)]
-            stack.callback(self._forget_all)
-            self._stack = stack.pop_all()
+            super().__init__(device, size, count=most, most=most)
+            stack.pop_all()
 
-    def offer(self) -> PoolOffer:
-        """What a reader needs to open the pool; EngineError where this system cannot share memory of the GPU."""
-        device = self._device
-        try:
-            memory = _bytes_of(device.call("cuIpcGetMemHandle", self._address))
-            written = tuple(_bytes_of(device.call("cuIpcGetEventHandle", event)) for event in self._written)
-        except EngineError as e:
-            raise EngineError(
-                f"memory of cuda:{device.number} cannot be shared between processes here: {e}; "
-                "place both nodes in one process, as cuda workers"
-            ) from e
-        return PoolOffer(self._pid, _gpu(device), memory, self.slot_bytes, self.step, written)
+    def _make(self) -> Block:
+        block = SharedBlock(self.device, self._address + self._step * len(self._all))
+        self._all.append(block)
+        return block
 
-    def admit(self, reader: str, offer: ReaderOffer) -> None:
-        """Take in a reader's answer."""
-        if len(offer.read) != len(self._held):
-            raise EngineError(f"{reader} offers {len(offer.read)} events; the pool has {len(self._held)} slots")
-        self.forget(reader)
-        self._readers[reader] = [_open_event(self._device, handle) for handle in offer.read]
-
-    def take(self) -> int | None:
-        """The free slot that was written longest ago; None while readers hold all of them."""
-        self._require_own_process()
-        return next((slot for slot in self._order if not self._held[slot]), None)
-
-    @contextmanager
-    def writing(self, slot: int, stream: int) -> Iterator[int]:
-        """The slot's address, for work that the block puts on `stream`; it comes after all that readers did there."""
-        for events in self._readers.values():
-            self._device.order(events[slot], stream)
-        self._order.remove(slot)
-        self._order.append(slot)
-        yield self._address + slot * self.step
-        self._device.record(self._written[slot], stream)
-
-    def sent(self, slot: int, readers: Iterable[str]) -> None:
-        """These readers are told of the slot: it is not free until each has released it, or is forgotten."""
-        self._held[slot].update(reader for reader in readers if reader in self._readers)
-
-    def released(self, slot: int, reader: str) -> None:
-        """The reader needs the slot no more; what it has put on its stream by then is waited for by the next write."""
-        self._held[slot].discard(reader)
-
-    def forget(self, reader: str) -> None:
-        """The reader is gone, in whatever way."""
-        for held in self._held:
-            held.discard(reader)
-        for event in self._readers.pop(reader, ()):
-            self._device.close_event(event)
-
-    def close(self) -> None:
-        """Give everything back. Readers must be gone, or have closed their side: it is their memory too."""
-        self._require_own_process()
-        self._device.use()
-        self._stack.close()
-
-    def _forget_all(self) -> None:
-        for reader in list(self._readers):
-            self.forget(reader)
-
-    def _require_own_process(self) -> None:
+    def take(self, shape: tuple[int, ...], dtype: Any) -> StreamArray | None:
+        """See `Pool.take`."""
         if os.getpid() != self._pid:
             raise EngineError(
                 f"the pool belongs to process {self._pid}, and a process forked from it cannot use CUDA; use spawn"
             )
+        return super().take(shape, dtype)
 
-
-class OpenedPool:
-    """A reader's side, on a device that is in use. It has no `offer` of memory: what was received is never sent on."""
-
-    def __init__(self, device: Device, offer: PoolOffer) -> None:
-        if offer.pid == os.getpid():
-            raise EngineError("the pool is of this very process, where CUDA does not open it; hand over its arrays")
-        if offer.gpu != _gpu(device):
-            raise EngineError(
-                f"cuda:{device.number} ({device.name}) is not the GPU that the pool lies on; "
-                "give both processes the same device and the same CUDA_VISIBLE_DEVICES"
-            )
-        self._device, self.slot_bytes, self._step = device, offer.slot_bytes, offer.step
-        with ExitStack() as stack:
-            memory = _filled(device.structure("CUipcMemHandle"), offer.memory)
-            self._address = int(device.call("cuIpcOpenMemHandle", memory, PEER_ACCESS))
-            stack.callback(device.call, "cuIpcCloseMemHandle", self._address)
-            self._written = []
-            for handle in offer.written:
-                self._written.append(_open_event(device, handle))
-                stack.callback(device.close_event, self._written[-1])
-            self._read = [_event(device, stack) for _ in offer.written]
-            self._stack = stack.pop_all()
-
-    def offer(self) -> ReaderOffer:
-        """The answer to the writer."""
-        return ReaderOffer(tuple(_bytes_of(self._device.call("cuIpcGetEventHandle", event)) for event in self._read))
-
-    @contextmanager
-    def reading(self, slot: int, stream: int) -> Iterator[int]:
-        """The slot's address, for work that the block puts on `stream`; tell the writer `released` only afterwards."""
-        self._device.order(self._written[slot], stream)
+    def lend(self, array: StreamArray) -> Lent:
+        """What a reader needs to find one of its arrays; EngineError where this system cannot share its memory."""
+        device, block = self.device, array.block
+        assert isinstance(block, SharedBlock)
         try:
-            yield self._address + slot * self._step
-        finally:
-            self._device.record(self._read[slot], stream)
+            if not self._handle:
+                self._handle = _bytes_of(device.call("cuIpcGetMemHandle", self._address))
+            whole = block.handle()
+        except EngineError as e:
+            raise EngineError(
+                f"memory of cuda:{device.number} cannot be shared between processes here: {e}; "
+                "place both nodes in one process, as cuda workers, or leave out `share` of the uploader"
+            ) from e
+        name, offset = f"cuda:{device.number}", block.address - self._address
+        return Lent(name, self._pid, self._gpu, self._handle, offset, whole, array.shape)
 
     def close(self) -> None:
-        """Give everything back; the work that reads must be done."""
-        self._device.use()
-        self._stack.close()
+        """See `Pool.close`. What readers may still have open is not freed before this process ends."""
+        super().close()
+        if not self._handle:
+            self.device.free(self._address)
 
 
-def _event(device: Device, stack: ExitStack) -> Handle:
-    event = device.call("cuEventCreate", EVENT)
-    stack.callback(device.close_event, event)
-    return event
+class SharedBlock(Block):
+    """A part of a shared allocation, and the event of other processes."""
+
+    def __init__(self, device: Device, address: int) -> None:
+        super().__init__(device, address)
+        self._whole: Handle = device.call("cuEventCreate", EVENT)
+        self._handle = b""
+
+    def handle(self) -> bytes:
+        """What other processes open the event by."""
+        if not self._handle:
+            self._handle = _bytes_of(self.device.call("cuIpcGetEventHandle", self._whole))
+        return self._handle
+
+    def was_written(self, stream: int) -> None:
+        """See `Block.was_written`."""
+        super().was_written(stream)
+        self.device.record(self._whole, stream)
+
+    def _give_back(self, address: int) -> None:
+        self.device.close_event(self._whole)
 
 
-def _open_event(device: Device, handle: bytes) -> Handle:
-    return device.call("cuIpcOpenEventHandle", _filled(device.structure("CUipcEventHandle"), handle))
+class SharedImage(StreamImage):
+    """An image that models in other processes can read as well."""
+
+    def __init__(self, array: StreamArray, kernel: FitKernel, pool: SharedPool) -> None:
+        super().__init__(array, kernel)
+        self._pool = pool
+
+    def lend(self) -> Lent:
+        """See `engines.base.Lender.lend`."""
+        self.array.device.use()
+        return self._pool.lend(self.array)
+
+
+class LentImage:
+    """The image in a process that reads it. Opened at its first use: a process that never does needs no GPU.
+
+    It cannot be lent again: what is sent on are its pixels.
+    """
+
+    def __init__(self, lent: Lent, pixels: Array) -> None:
+        self._lent, self._pixels = lent, pixels
+        self.device, self.shape = lent.device, lent.shape
+        self._image: StreamImage | None = None
+
+    def _opened(self) -> StreamImage:
+        if self._image is None:
+            self._image = _reader_of(self._lent).image(self._lent, self._pixels)
+        return self._image
+
+    def write(self, place: Place, fit: Fit) -> None:
+        """See `engines.base.DeviceImage.write`."""
+        self._opened().write(place, fit)
+
+    def __dlpack__(self, **wanted: Any) -> Any:
+        """See `engines.device.arrays.StreamArray`."""
+        return self._opened().__dlpack__(**wanted)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """See `engines.device.arrays.StreamArray`."""
+        return self._opened().__dlpack_device__()
+
+
+class _LentBlock(Block):
+    """Memory of another process, mapped here, and what is mapped of its events."""
+
+    def __init__(self, device: Device, address: int, whole: Handle) -> None:
+        super().__init__(device, address)
+        self._whole = whole
+
+    def order_reader(self, stream: int) -> None:
+        """See `Block.order_reader`: the writer's event counts, also where this stream has read the block before."""
+        self.device.order(self._whole, stream)
+
+    def wait(self) -> None:
+        """See `Block.wait`."""
+        self.device.wait(self._whole)
+
+    def is_read(self) -> bool:
+        """Whether all work that reads it is done, and forget it if so."""
+        if all(self.device.is_done(self._events[stream]) for stream in self._readers):
+            self._readers.clear()
+            return True
+        return False
+
+    def _give_back(self, address: int) -> None:
+        self.device.close_event(self._whole)
+
+
+class _LentArray(StreamArray):
+    """An array in such a block, and the pixels on the host that the writer waits for."""
+
+    def __init__(
+        self, block: _LentBlock, left: deque[tuple[_LentBlock, Array]], shape: tuple[int, ...], pixels: Array
+    ) -> None:
+        super().__init__(block, deque(), shape, np.uint8)
+        self._lent_block, self._left, self._pixels = block, left, pixels
+
+    def __del__(self) -> None:
+        # As for any array no call of the driver belongs here; the pixels stay until the work on the device is done.
+        self._left.append((self._lent_block, self._pixels))
+
+
+class _Reader:
+    """All that one process has open of others' memory on one device. Never closed: it ends with the process."""
+
+    def __init__(self, device: Device) -> None:
+        self.device, self._gpu = device, _gpu(device)
+        self._kernel = FitKernel(device)
+        self._memory: dict[bytes, tuple[int, int]] = {}
+        """Address and pid of the writer, by handle."""
+        self._blocks: dict[tuple[bytes, int], _LentBlock] = {}
+        self._left: deque[tuple[_LentBlock, Array]] = deque()
+        self._lock = Lock()
+
+    def image(self, lent: Lent, pixels: Array) -> StreamImage:
+        """An image of another process."""
+        self.device.use()
+        with self._lock:
+            self._settle()
+            block = self._blocks.get((lent.memory, lent.offset)) or self._open(lent)
+        return StreamImage(_LentArray(block, self._left, lent.shape, pixels), self._kernel)
+
+    def _settle(self) -> None:
+        """Let go of what nobody has any more, and no work on the device reads."""
+        for _ in range(len(self._left)):
+            block, pixels = self._left.popleft()
+            if not block.is_read():
+                self._left.append((block, pixels))
+
+    def _open(self, lent: Lent) -> _LentBlock:
+        if lent.pid == os.getpid():
+            raise EngineError("the image is of this very process, where CUDA does not open it; hand over the message")
+        if lent.gpu != self._gpu:
+            raise EngineError(
+                f"{self.device.name} is not the GPU that the image lies on, {lent.device} of the process it is from; "
+                "give both processes the same device and the same CUDA_VISIBLE_DEVICES"
+            )
+        if lent.memory not in self._memory:
+            self._forget_others(lent)
+            handle = _filled(self.device.structure("CUipcMemHandle"), lent.memory)
+            self._memory[lent.memory] = int(self.device.call("cuIpcOpenMemHandle", handle, PEER_ACCESS)), lent.pid
+        handle = _filled(self.device.structure("CUipcEventHandle"), lent.whole)
+        whole = self.device.call("cuIpcOpenEventHandle", handle)
+        block = _LentBlock(self.device, self._memory[lent.memory][0] + lent.offset, whole)
+        self._blocks[lent.memory, lent.offset] = block
+        return block
+
+    def _forget_others(self, lent: Lent) -> None:
+        """Close what writers left that are gone; with a restart comes memory of another process."""
+        for memory, (address, pid) in list(self._memory.items()):
+            if pid != lent.pid and not _is_alive(pid):
+                for key in [key for key in self._blocks if key[0] == memory]:
+                    self._blocks.pop(key).close()
+                del self._memory[memory]
+                self.device.call("cuIpcCloseMemHandle", address)
+
+
+_readers: dict[int, _Reader] = {}
+_opening = Lock()
+
+
+def _reader_of(lent: Lent) -> _Reader:
+    number = device_number(lent.device)
+    with _opening:
+        if number not in _readers:
+            device = open_device(number)
+            device.use()
+            _readers[number] = _Reader(device)
+        return _readers[number]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _bytes_of(structure: Any) -> bytes:

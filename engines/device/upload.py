@@ -8,37 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import Array, EngineError, Fit, Place
+from engines.base import Array, EngineError
 from engines.cuda import Device, Handle, open_device
-from engines.device.arrays import Pool, StreamArray
+from engines.device.arrays import Pool
+from engines.device.image import StreamImage
+from engines.device.ipc import SharedImage, SharedPool
 from engines.device.kernels import FitKernel
 from engines.device.streams import current_stream, device_number, device_problems
 
 BUFFERS = 2
-
-
-class StreamImage:
-    """See `engines.base.DeviceImage`. Any number of threads may write it into their models at once."""
-
-    def __init__(self, array: StreamArray, kernel: FitKernel) -> None:
-        self.array, self.shape, self._kernel = array, array.shape, kernel
-        self.device = f"cuda:{array.device.number}"
-
-    def write(self, place: Place, fit: Fit) -> None:
-        """See `engines.base.DeviceImage.write`."""
-        if place.device != self.device:
-            raise EngineError(f"the image lies on {self.device}, the model on {place.device}; place both on one device")
-        self.array.device.use()
-        with self.array.reading(place.stream) as address:
-            self._kernel.launch(address, self.shape, place, fit)
-
-    def __dlpack__(self, **wanted: Any) -> Any:
-        """See `engines.device.arrays.StreamArray`."""
-        return self.array.__dlpack__(**wanted)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        """See `engines.device.arrays.StreamArray`."""
-        return self.array.__dlpack_device__()
 
 
 class _Slot:
@@ -57,10 +35,10 @@ class _Slot:
 class _Route:
     """What images of one size travel through: pinned buffers, and memory on the device."""
 
-    def __init__(self, device: Device, size: int, most: int) -> None:
+    def __init__(self, device: Device, size: int, most: int, *, share: bool) -> None:
         self.size, self._next = size, 0
         self._slots = [_Slot(device, size) for _ in range(BUFFERS)]
-        self.pool = Pool(device, size, count=BUFFERS, most=most)
+        self.pool = SharedPool(device, size, most) if share else Pool(device, size, count=BUFFERS, most=most)
 
     def next_slot(self) -> _Slot:
         slot = self._slots[self._next]
@@ -79,13 +57,14 @@ class Uploader:
     """See `engines.base.ImageUpload`. Works on the stream of its worker, or on one of its own where that has none.
 
     `device` is "cuda:N". `most` bounds the images that may lie on the device at a time, each in a buffer of its own:
-    those under way, and those that a node holds.
+    those under way, and those that a node holds. With `share` models in other processes read them there too (CUDA IPC);
+    that memory is taken at once, for all of them.
     """
 
-    def __init__(self, device: str = "cuda:0", *, most: int = 8) -> None:
-        if problems := list(self.check({"device": device, "most": most})):
+    def __init__(self, device: str = "cuda:0", *, most: int = 8, share: bool = False) -> None:
+        if problems := list(self.check({"device": device, "most": most, "share": share})):
             raise EngineError(f"engines.device.upload.Uploader: {'; '.join(problems)}")
-        self.number, self.most = device_number(device), most
+        self.number, self.most, self.share = device_number(device), most, share
         self.waits = 0
         """How often the host had to wait for a copy, since both pinned buffers were still being read."""
         self._routes: dict[int, _Route] = {}
@@ -99,6 +78,8 @@ class Uploader:
         most = params.get("most", 8)
         if isinstance(most, bool) or not isinstance(most, int) or most < BUFFERS:
             yield f"most: is {most!r}; expected a whole number, {BUFFERS} or more"
+        if not isinstance(share := params.get("share", False), bool):
+            yield f"share: is {share!r}; expected true or false"
 
     def open_device(self) -> Device:
         """The device that is asked for."""
@@ -128,7 +109,7 @@ class Uploader:
         device.use()
         route = self._routes.get(pixels.nbytes)
         if route is None:
-            route = self._routes[pixels.nbytes] = _Route(device, pixels.nbytes, self.most)
+            route = self._routes[pixels.nbytes] = _Route(device, pixels.nbytes, self.most, share=self.share)
         array = route.pool.take(pixels.shape, np.uint8)
         if array is None:
             return None
@@ -141,6 +122,8 @@ class Uploader:
             device.upload(address, slot.host, self._stream)
         device.record(slot.copied, self._stream)
         slot.is_used = True
+        if isinstance(route.pool, SharedPool):
+            return SharedImage(array, self._kernel, route.pool)
         return StreamImage(array, self._kernel)
 
     def close(self) -> None:

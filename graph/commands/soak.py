@@ -143,8 +143,8 @@ class Soak:
             raise SoakFailed(f"the graph does not hold out:\n  no frame entered in {self.minutes:g} minutes")
         if result.end == "finished":
             raise SoakFailed(
-                f"the graph ended by itself after {samples[-1].at_s:.0f} s, and command.minutes={self.minutes:g} is longer"
-                "; give its source more, as with source.duration_s=3600"
+                f"the graph ended by itself after {samples[-1].at_s:.0f} s, and command.minutes={self.minutes:g} "
+                "is longer; give its source more, as with source.duration_s=3600"
             )
         return samples
 

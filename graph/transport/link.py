@@ -40,6 +40,8 @@ class Link:
         """How many messages the consumer has taken, by its last note."""
         self._slots: dict[int, int] = {}
         """How often the consumer uses each slot."""
+        self._kept: dict[int, Sequence[object]] = {}
+        """What messages lend, by slot."""
         self._tickets: dict[int, Ticket] = {}
         self._lock = Lock()
         self.is_short = False
@@ -118,6 +120,8 @@ class Link:
         if not self._is_heard:
             self.drain()
         with self._lock:
+            if encoded.kept:
+                self._is_there()  # what is lent is scarcer than slots are
             queue = self._queue
             if queue is None or not self._is_heard:
                 self.lose("lost", counts=counts)
@@ -129,6 +133,8 @@ class Link:
             self._number += counts
             for slot in encoded.slots:
                 self._use(slot)
+                if encoded.kept:
+                    self._kept[slot] = [*self._kept.get(slot, ()), *encoded.kept]
             if ticket is not None:
                 self._tickets[self._number] = ticket
 
@@ -184,6 +190,7 @@ class Link:
         self._slots[slot] -= 1
         if not self._slots[slot]:
             del self._slots[slot]
+            self._kept.pop(slot, None)
         self._ring.release(slot)
 
     def _cut(self) -> None:
@@ -199,7 +206,7 @@ class Link:
         for slot, uses in self._slots.items():
             for _ in range(uses):
                 self._ring.release(slot)
-        self._slots, self._tickets = {}, {}
+        self._slots, self._tickets, self._kept = {}, {}, {}
         self._bell.ring()
 
     def end(self) -> None:

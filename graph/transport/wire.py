@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graph.node import Stamp
-from graph.transport import flat
+from graph.transport import flat, lending
 from graph.transport.flat import SMALL, Lease
 from graph.transport.memory import Writer
 from graph.transport.ring import ALIGNMENT, Bytes, Ref
@@ -58,6 +58,8 @@ class Encoded(NamedTuple):
     """Slots that its readers use, one entry for each time that a reader will give it back."""
     held: Sequence[int] = ()
     """Slots that were acquired for it; released by the sender once all readers are counted."""
+    kept: Sequence[object] = ()
+    """What it lends, which must be there as long as any of its slots is read."""
 
 
 def end() -> bytes:
@@ -96,9 +98,10 @@ def encode(ring: Writer, stamp: Stamp, message: Any, sent_ns: int, *, has_ticket
     packer.undo()
     packer = _Packer(ring)
     try:
-        parts = packer.pickled(message)
+        with lending.collecting() as kept:
+            parts = packer.pickled(message)
         data = marshal.dumps((PICKLED, has_ticket, *stamp, sent_ns, parts), _VERSION)
-        return Encoded(data, packer.slots, packer.held)
+        return Encoded(data, packer.slots, packer.held, kept)
     except BaseException:
         packer.undo()
         raise

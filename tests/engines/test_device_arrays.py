@@ -55,7 +55,7 @@ def test_without_the_event_the_stand_in_shows_the_memory_as_it_was_before(device
     writer, reader, seen = device.open_stream(0), device.open_stream(0), []
     array = Pool(device, SIZE).take((SIZE,), np.uint8)
     fill(device, driver, array, writer, 7)
-    driver.enqueue(lambda: seen.append(int(driver.memory[array._block.address][0])), reader)
+    driver.enqueue(lambda: seen.append(int(driver.memory[array.block.address][0])), reader)
     driver.queues.finish_stream(reader)
     assert seen == [0xAA]
 
@@ -76,14 +76,14 @@ def test_memory_that_is_used_again_is_written_after_its_readers_have_read(device
 def test_a_held_array_keeps_its_memory_and_one_that_nobody_holds_gives_it_to_the_next(device):
     pool = Pool(device, SIZE, count=2, most=3)
     held = [pool.take((SIZE,), np.uint8) for _ in range(2)]
-    first = held[0]._block
+    first = held[0].block
     third = pool.take((SIZE,), np.uint8)
     assert pool.made == 3
-    assert third._block not in {array._block for array in held}
+    assert third.block not in {array.block for array in held}
     assert pool.take((SIZE,), np.uint8) is None
     held.pop(0)
     gc.collect()
-    assert pool.take((SIZE,), np.uint8)._block is first
+    assert pool.take((SIZE,), np.uint8).block is first
 
 
 def test_a_pool_takes_memory_and_events_once(device, driver):
@@ -141,7 +141,7 @@ def test_numpy_reads_an_array_of_the_stand_in_where_it_lies(device, driver):
     view = np.from_dlpack(array)
     assert view.shape == (4, 16)
     assert (view == 9).all()
-    assert view.ctypes.data == array._block.address
+    assert view.ctypes.data == array.block.address
 
 
 def test_a_view_of_another_library_keeps_the_memory_from_being_used_again(device, driver):
@@ -166,7 +166,7 @@ def test_who_takes_a_capsule_for_a_stream_reads_in_its_order_and_is_waited_for(d
     array = pool.take((SIZE,), np.uint8)
     fill(device, driver, array, writer, 3)
     capsule = array.__dlpack__(stream=reader)
-    address = array._block.address
+    address = array.block.address
     driver.enqueue(lambda: seen.append(int(driver.memory[address][0])), reader)
     del array, capsule
     fill(device, driver, pool.take((SIZE,), np.uint8), writer, 4)

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from engines import nvidia
-from engines.base import EngineError, Place
+from engines.base import EngineError, Fit, Place
 from engines.cuda import open_device
-from engines.device.ipc import OpenedPool, SharedPool
 from engines.device.streams import CudaContext
 from engines.device.upload import Uploader
 from nodes.ops.letterbox import ImageTensor
@@ -67,11 +66,14 @@ def test_high_priority_is_as_high_as_the_gpu_has_it(device):
         assert device.call("cuStreamGetPriority", stream.handle) == first
 
 
-def test_a_pool_says_what_it_is_and_is_not_opened_where_it_was_made(device):
-    pool = SharedPool(device, 1000, 2)
-    offer = pool.offer()
-    assert len(offer.memory) == 64
-    assert len(offer.gpu) == 16
-    with pytest.raises(EngineError, match="very process"):
-        OpenedPool(device, offer)
-    pool.close()
+def test_an_image_that_is_lent_says_where_it_is_and_is_not_opened_where_it_was_made(device):
+    upload = Uploader(share=True)
+    with CudaContext() as stream:
+        upload.open()
+        pixels = np.zeros((480, 640, 3), np.uint8)
+        lent = upload.upload(pixels).lend()
+        assert (len(lent.memory), len(lent.whole), len(lent.gpu)) == (64, 64, 16)
+        place = Place("cuda:0", 0, (1, 3, 480, 640), np.dtype("f4"), stream.handle)
+        with pytest.raises(EngineError, match="very process"):
+            lent.open(pixels).write(place, Fit((640, 480), (0, 0), False, (1, 1, 1), (0, 0, 0), 0))
+        upload.close()
