@@ -19,10 +19,13 @@ def test_wearers_share_models_and_each_has_his_own_frames_back(tmp_path):
     assert summary["drops"] == {}
     assert (summary["steps"]["track_1"], summary["steps"]["track_2"]) == (12, 12)
     assert summary["facts"]["detector_1"]["figures"]["batches"]
+    seen = []
     for wearer in (1, 2):
         found = (tmp_path / str(wearer) / "detections.jsonl").read_text().splitlines()
         origins = {json.loads(line)["origin"] for line in found}
         assert origins == {f"camera_{wearer}.rgb"}
+        seen.append([json.loads(line)["xyxy"] for line in found])
+    assert seen[0] != seen[1]  # as each walks down a street of his own
 
 
 def test_models_are_shared_by_turns(tmp_path):
