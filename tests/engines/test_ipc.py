@@ -3,6 +3,7 @@
 Both processes are this one, with a driver each that know of the same GPU; which of them runs, `Processes.here` says.
 """
 
+import os
 import pickle
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from engines.base import EngineError, Lender, Place
-from engines.device import ipc
+from engines.device import ipc, lent
 from engines.device.streams import CudaContext
 from graph.node import Stamp
 from graph.transport import wire
@@ -33,10 +34,10 @@ class Processes:
         self.here, self.dead = 1, set()
         self.writer = StandInDriver(schedule="late")
         self.reader = StandInDriver(beside=self.writer)
-        monkeypatch.setattr(ipc.os, "getpid", lambda: self.here)
-        monkeypatch.setattr(ipc, "_is_alive", lambda pid: pid not in self.dead)
-        monkeypatch.setattr(ipc, "open_device", lambda number: StandInDevice(self.reader, number))
-        monkeypatch.setattr(ipc, "_readers", {})
+        monkeypatch.setattr(os, "getpid", lambda: self.here)
+        monkeypatch.setattr(lent, "_is_alive", lambda pid: pid not in self.dead)
+        monkeypatch.setattr(lent, "open_device", lambda number: StandInDevice(self.reader, number))
+        monkeypatch.setattr(lent, "_readers", {})
         self.upload = Upload(StandInUpload(self.writer, most=most, share=True))
         self.upload.setup()
         self.edge = Edge(capacity=8, spec=RingSpec(8, SLOT, 0))
@@ -195,13 +196,13 @@ def test_what_an_ended_writer_had_is_closed_when_another_one_comes(both, monkeyp
     both.write(both.receive())
     assert both.seen() == 1
     both.here = 1
-    lent = both.upload.process(Frame(np.full((SIDE, SIDE, 3), 8, np.uint8))).image.lend()
+    there = both.upload.process(Frame(np.full((SIDE, SIDE, 3), 8, np.uint8))).image.lend()
     both.dead.add(1)
-    newer = b"newer" + lent.memory[5:]
-    both.writer.exported[newer] = both.writer.exported[lent.memory]
+    newer = b"newer" + there.memory[5:]
+    both.writer.exported[newer] = both.writer.exported[there.memory]
     both.here = 2
     pixels = np.full((SIDE, SIDE, 3), 8, np.uint8)
-    both.write(DeviceFrame(pixels, image=replace(lent, pid=3, memory=newer).open(pixels)))
+    both.write(DeviceFrame(pixels, image=replace(there, pid=3, memory=newer).open(pixels)))
     assert both.seen() == 8
     assert both.reader.calls.count("cuIpcCloseMemHandle") == 1
 
