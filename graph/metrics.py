@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from graph.errors import ServerError
 from graph.node import FIGURES
-from graph.tally import EdgeReading, NodeReading
+from graph.reading import EdgeReading, NodeReading
 
 
 class Readable(Protocol):

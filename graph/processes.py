@@ -15,8 +15,9 @@ from graph.partition import Output, Part
 from graph.placement import HERE, WorkerSpec
 from graph.plan import Plan, PlannedEdge
 from graph.process import Process
+from graph.reading import EdgeReading
 from graph.site import Site
-from graph.tally import RESTARTS, EdgeReading
+from graph.tally import RESTARTS
 from graph.transport import memory
 from graph.transport.memory import Handle
 from graph.transport.ring import RingSpec

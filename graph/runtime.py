@@ -13,15 +13,17 @@ from typing import Literal
 from graph import partition
 from graph.build import Builder
 from graph.errors import CauceError
+from graph.futures import settled
 from graph.health import Health
 from graph.partition import Books
 from graph.placement import HERE
 from graph.plan import Plan
 from graph.processes import Processes, Told
-from graph.site import Site, settled
+from graph.reading import EdgeReading, NodeReading
+from graph.site import Site
 from graph.step import Step
 from graph.supervise import StallDetector, Watched
-from graph.tally import EdgeReading, NodeReading, Tally
+from graph.tally import Tally
 
 log = logging.getLogger(__name__)
 TICK_S = 0.1

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from functools import partial
-from threading import Lock
 from time import monotonic
 from typing import Any, Protocol
 
@@ -20,6 +19,7 @@ from graph.batch import BatchStep
 from graph.bell import Bell, SocketBell
 from graph.build import Builder
 from graph.errors import CauceError, NodeError
+from graph.futures import all_of, settled
 from graph.join import JoinInbox
 from graph.mailbox import Mailbox
 from graph.packet import Door
@@ -224,7 +224,7 @@ class Site:
 
     def run(self) -> Future[None]:
         """Step the nodes until all are over or `stop` is called."""
-        return _all_of([worker.call(worker.step_all) for worker in self._workers.values()])
+        return all_of([worker.call(worker.step_all) for worker in self._workers.values()])
 
     def stop(self) -> None:
         """Have all workers return after the step under way."""
@@ -269,35 +269,6 @@ class Site:
         """What each node has to say of itself."""
         said = {name: step.node.status() for name, step in self.steps.items() if step.node is not None}
         return {name: words for name, words in said.items() if words}
-
-
-def settled(future: Future[Any], deadline: float) -> bool:
-    """Wait until a call has returned or the deadline has passed; whether it has returned."""
-    try:
-        future.exception(timeout=max(0.0, deadline - monotonic()))
-    except TimeoutError:
-        return False
-    return True
-
-
-def _all_of(futures: Iterable[Future[Any]]) -> Future[None]:
-    """Done when all are; fails with the first error."""
-    waiting = list(futures)
-    together: Future[None] = Future()
-    lock = Lock()
-
-    def one_is_done(_: Future[Any]) -> None:
-        with lock:  # the last two may end at once
-            if together.done() or not all(f.done() for f in waiting):
-                return
-            errors = [e for f in waiting if (e := f.exception()) is not None]
-            together.set_exception(errors[0]) if errors else together.set_result(None)
-
-    if not waiting:
-        together.set_result(None)
-    for future in waiting:
-        future.add_done_callback(one_is_done)
-    return together
 
 
 def _aligns(node: PlannedNode) -> bool:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Literal, Protocol, get_args
 
 BOUNDS_S = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.0167, 0.025, 0.0333, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -238,39 +237,3 @@ class EdgeTally:
     def sent(self) -> int:
         """Of a producer's end: packets that left its process."""
         return self.cells[OFFERED] - self.cells[THINNED] - self.lost
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeReading:
-    """The counts of one edge at one moment."""
-
-    name: str
-    offered: int
-    thinned: int
-    """Left out by `every`."""
-    waiting: int
-    """In the mailbox, or on the way to it."""
-    delivered: int
-    dropped: Mapping[str, int]
-    """Packets lost, by cause."""
-
-    @property
-    def balances(self) -> bool:
-        """Whether every packet is accounted for."""
-        return self.offered == self.thinned + self.waiting + self.delivered + sum(self.dropped.values())
-
-
-@dataclass(frozen=True, slots=True)
-class NodeReading:
-    """The counts of one node at one moment."""
-
-    name: str
-    is_sink: bool
-    tally: Tally
-    facts: Mapping[str, Mapping[str, str]]
-    words: str = ""
-    """What the node has to say of itself."""
-    is_alive: bool = True
-    """Whether it is set up, not waiting for a restart, and not stuck."""
-    rate_is_ok: bool = True
-    """Whether it makes as many steps a second as `min_rate_hz` asks for."""

@@ -1,9 +1,12 @@
-"""How packets cross processes: arrays in shared slots, written once and read in place; the rest over a socket per edge.
+"""How packets cross processes: arrays in shared slots, written once and read in place; the rest in a queue per edge.
 
 memory    what both ends ask of a transport, and which one the placement chose
 ring      the slots of one output, and who still reads them
 iceoryx   the same in samples of iceoryx2, an extra
+flat      most messages as plain values
+lending   what a message lends beside its arrays, such as an image on a GPU
 wire      a message as bytes: its small fields, and where its arrays are
+queue     those bytes, from one process to another
 link      one edge out of a process: what its consumer has, and has given back
 outlet    the producer's end: one for all processes that listen to an output
 inlet     a consumer's end: takes what comes into the mailbox of its edge
