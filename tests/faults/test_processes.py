@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from graph import supervise
 from graph.plan import make_plan
 from graph.process import Process
 from graph.runtime import Result, Runtime
@@ -513,7 +514,8 @@ def killed_at_random(processes: list[Process], seconds: float) -> int:
 
 @pytest.mark.timeout(120 + 2 * CHAOS_S)
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_chaos_leaves_a_graph_that_works_and_books_that_balance(transport, tmp_path):
+def test_chaos_leaves_a_graph_that_works_and_books_that_balance(transport, tmp_path, monkeypatch):
+    monkeypatch.setattr(supervise, "LONGEST_BACKOFF_S", 0.2)  # so that all are up, and killed, the whole time
     before = shared()
     with running(under_load(tmp_path), **by(transport)) as (runtime, results):
         until(lambda: len(numbers(tmp_path / "out")) > 3)
