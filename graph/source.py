@@ -61,7 +61,8 @@ class SourceStep(Step):
         else:
             self.cells[AT_DOOR] += 1
         if self._sole:
-            self.cells[GAPS] += self._emit("", out, now_ns, ticket, may_enter=may_enter)
+            if gaps := self._emit("", out, now_ns, ticket, may_enter=may_enter):
+                self.cells[GAPS] += gaps
             return
         gaps = 0  # what several outputs of one device miss at once is lost once
         for name in self._types:

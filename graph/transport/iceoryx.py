@@ -259,16 +259,19 @@ class SampleReader:
         self._taken: weakref.WeakValueDictionary[int, _Taken] = weakref.WeakValueDictionary()
         self._passed: dict[int, Any] = {}
         self._leases = Leases(lambda _: None)
+        self._is_torn = False
 
     def on_end(self, told: Callable[[int], None]) -> None:
         """See `Reader.on_end`."""
         self._leases.on_end = told
 
-    def lease(self, slot: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | None:
-        """See `Reader.lease`."""
+    def lease(self, slot: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """See `Reader.lease`; zeros where its producer is dead and what it left was removed."""
         taken = self._taken.get(slot) or self._take(slot)
         if taken is None:
-            return None
+            self._is_torn = True
+            self._leases.on_end(slot)
+            return np.zeros(shape, dtype)
         self._taken[slot] = taken
         start = taken.sample.payload_ptr
         start += -start % ALIGNMENT + offset - slot * self.spec.slot_bytes
@@ -282,9 +285,11 @@ class SampleReader:
         self._take(slot)
         self.settle()
 
-    def settle(self) -> None:
+    def settle(self) -> bool:
         """See `Reader.settle`."""
         self._passed.clear()
+        is_torn, self._is_torn = self._is_torn, False
+        return not is_torn
 
     def close(self) -> None:
         """See `Reader.close`."""

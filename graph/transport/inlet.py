@@ -7,8 +7,6 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
-import numpy as np
-
 from graph.bell import Bell, SocketBell
 from graph.mailbox import Mailbox
 from graph.packet import Ticket
@@ -16,7 +14,6 @@ from graph.tally import Cause
 from graph.transport import wire
 from graph.transport.memory import Reader
 from graph.transport.queue import LARGEST, QueueReader
-from graph.transport.ring import Array
 
 HELLO = 64  # bytes of what comes through the socket: with it come the descriptors of the queue
 
@@ -46,8 +43,6 @@ class Inlet:
         self._told = self._told_at = 0
         """How many the producer knows to be taken, and up to where the queue was read then."""
         self._tells_every = max(1, mailbox.capacity // 2)  # it still has room for as many, so it need not wait
-        self._is_torn = False
-        """Whether an array of the message under way was not there any more."""
         self._lock = Lock()
         self._base = mailbox.taken + sum(mailbox.dropped.values()) + len(mailbox)  # what an earlier producer sent
         self.is_open = True
@@ -100,33 +95,22 @@ class Inlet:
                 self._ring.skip(slot)
                 self.tell(wire.SLOT, slot)
             return
-        if not wire.tells_absence(fields):
+        if fields[-1] is not None:
             self._number += 1
         ticket = _RemoteTicket(self, self._number) if fields[1] else None
-        self._is_torn = False
         try:
-            stamp, sent_ns, message = wire.decode(fields, self._lease)
+            stamp, sent_ns, message = wire.decode(fields, self._ring.lease)
         except Exception as e:  # whatever the message's own class raises
-            if self._is_torn:
-                self._lose("lost")
-            else:
+            if self._ring.settle():
                 self._lose("error")
                 self._on_error(e)
+            else:
+                self._lose("lost")
             return
-        finally:
-            self._ring.settle()
-        if self._is_torn:
+        if not self._ring.settle():
             self._lose("lost")
             message, ticket = None, None
         self._mailbox.offer(stamp, message, sent_ns, ticket)
-
-    def _lease(self, slot: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        array = self._ring.lease(slot, offset, shape, dtype)
-        if array is None:
-            self._is_torn = True
-            self.tell(wire.SLOT, slot)
-            return np.zeros(shape, dtype)
-        return array
 
     def _is_read(self, slot: int) -> None:
         """An array in a slot is not looked at any more."""

@@ -59,14 +59,14 @@ class Reader(Protocol):
     def on_end(self, told: Callable[[int], None]) -> None:
         """Have `told` called with its slot, once for each array, in any thread, when no view of it is left."""
 
-    def lease(self, slot: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | None:
-        """The array at an offset; None: it is gone."""
+    def lease(self, slot: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """The array at an offset."""
 
     def skip(self, slot: int) -> None:
         """Pass over a slot that is not wanted."""
 
-    def settle(self) -> None:
-        """All slots of one message have been leased, in whatever order; the next ones are another's."""
+    def settle(self) -> bool:
+        """All slots of one message have been leased, in whatever order; whether all arrays were there."""
 
     def close(self) -> None:
         """Read no more; arrays that are still in use stay readable."""

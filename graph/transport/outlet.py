@@ -63,8 +63,13 @@ class Outlet:
             self._tell_absence([link for link in self.links if link not in takers], stamp)
 
     def _send(self, takers: list[Link], stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
+        has_ticket = ticket is not None
         try:
-            encoded = self._encoded(stamp, message, sent_ns, has_ticket=ticket is not None)
+            try:
+                encoded = wire.encode(self.ring, stamp, message, sent_ns, has_ticket=has_ticket)
+            except wire.NoSlot:  # some may have come back meanwhile
+                self._drain()
+                encoded = wire.encode(self.ring, stamp, message, sent_ns, has_ticket=has_ticket)
         except wire.NoSlot:
             for link in takers:
                 link.lose("full")
@@ -101,13 +106,6 @@ class Outlet:
             nothing = wire.absence(stamp)
             for link in told:
                 link.send(nothing, None, counts=False)
-
-    def _encoded(self, stamp: Stamp, message: Any, sent_ns: int, *, has_ticket: bool) -> wire.Encoded:
-        try:
-            return wire.encode(self.ring, stamp, message, sent_ns, has_ticket=has_ticket)
-        except wire.NoSlot:
-            self._drain()
-            return wire.encode(self.ring, stamp, message, sent_ns, has_ticket=has_ticket)
 
     def close(self) -> None:
         """Tell all consumers that nothing more will come."""

@@ -22,11 +22,6 @@ _END = 64  # bytes that are kept for the last datagram
 _WORD = 8
 
 
-def _span(size: int) -> int:
-    """Bytes that a datagram takes with its length, in whole words."""
-    return (size + _LENGTH + _WORD - 1) & -_WORD
-
-
 class QueueWriter:
     """The producer's side: makes the queue, and hands it to the one that reads; OSError where that is gone."""
 
@@ -49,28 +44,29 @@ class QueueWriter:
 
     def has_room(self) -> bool:
         """Whether `put` would take a datagram of any size."""
-        return self._fits(2 * LARGEST)
-
-    def _fits(self, size: int) -> bool:
-        if self._written + size - self._read > SIZE:
+        if self._written + 2 * LARGEST - self._read > SIZE:
             self._read = self._words[0]
-        return self._written + size - self._read <= SIZE
+        return self._written + 2 * LARGEST - self._read <= SIZE
 
     def put(self, data: bytes, *, is_last: bool = False) -> bool:
         """Append a datagram; False where there is no room, which there always is for a short last one."""
-        size, at = _span(len(data)), self._written % SIZE
+        length, at = len(data), self._written % SIZE
+        size = (length + _LENGTH + _WORD - 1) & -_WORD
         wraps = at + size > SIZE
-        taken = SIZE - at + size if wraps else size
-        if not self._fits(taken if is_last else taken + _END):
-            return False
+        after = self._written + size + (SIZE - at if wraps else 0)
+        most = SIZE if is_last else SIZE - _END
+        if after - self._read > most:
+            self._read = self._words[0]
+            if after - self._read > most:
+                return False
         if wraps:
             self._words[(_HEAD + at) // _WORD] = _WRAPPED
             at = 0
         at += _HEAD
-        self._words[at // _WORD] = len(data)
+        self._words[at // _WORD] = length
         at += _LENGTH
-        self._bytes[at : at + len(data)] = data
-        self._written += taken
+        self._bytes[at : at + length] = data
+        self._written = after
         os.eventfd_write(self._event, 1)
         return True
 
@@ -109,7 +105,7 @@ class QueueReader:
             self.at += SIZE - at
             at = 0
             size = self._words[_HEAD // _WORD]
-        self.at += _span(size)
+        self.at += (size + _LENGTH + _WORD - 1) & -_WORD
         at += _HEAD + _LENGTH
         return self._bytes[at : at + size]
 

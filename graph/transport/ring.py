@@ -195,8 +195,9 @@ class RingReader:
     def skip(self, slot: int) -> None:
         """Nothing to do: what is not leased stays where it is."""
 
-    def settle(self) -> None:
-        """Nothing to do, as nothing is passed over."""
+    def settle(self) -> bool:
+        """Nothing to do, as nothing is passed over, and nothing is ever gone."""
+        return True
 
     def close(self) -> None:
         """Nothing to do: the memory goes with the reader and the last array on it."""
