@@ -20,6 +20,7 @@ from graph.control import Closed, Control
 from graph.partition import Books, Output, Part
 from graph.placement import WorkerSpec
 from graph.plan import PlannedEdge
+from graph.spec import NodeSpec
 from graph.supervise import Restarts
 from graph.tally import BUSY_SINCE, IN_HAND, OFFERED, TAKEN, UP, Block
 from graph.transport import memory
@@ -42,7 +43,7 @@ class Process:
         self._builder, self._on_event = builder, on_event
         self._block = Block(Books.size(part))
         self.books = Books(part, self._block)
-        self.restarts = Restarts(next(iter(part.nodes.values())).spec)
+        self.restarts = Restarts(min((node.spec for node in part.nodes.values()), key=_patience))
         self.facts: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
         self.said: Mapping[str, str] = {}
         self.over: Future[None] = Future()
@@ -244,6 +245,11 @@ class Process:
     def release(self) -> None:
         """Give up what is held for it; its counts stay readable."""
         self._block.close()
+
+
+def _patience(spec: NodeSpec) -> tuple[int, float]:
+    """The most cautious node of a process decides how often it is started again, and after what pause."""
+    return spec.max_restarts, -spec.backoff_s
 
 
 def resident_mb(pid: int | None) -> float:

@@ -145,6 +145,15 @@ def test_restart_ends_the_run_when_a_worker_dies_too_often(tmp_path):
     accounted_for(runtime, 2)
 
 
+def test_the_most_cautious_node_of_a_process_decides_how_often(tmp_path):
+    middle = toy("Suicide", path=str(tmp_path), at=list(range(900)), **AGAIN)
+    nodes = branches(tmp_path, middle, realtime=True, n=900)
+    nodes["beside"] = toy("Add", inputs={"x": "src"}, worker="b", **{**AGAIN, "max_restarts": 1})
+    result, runtime = ran(nodes)
+    assert "its process (placement.b) was killed by SIGKILL" in str(result.error)
+    assert runtime.tally("mid").restarts == 1
+
+
 def every_role(tmp_path: Path) -> dict[str, Any]:
     """A source, a join with a branch that it needs and one that it does not, and sinks."""
     return {
