@@ -2,7 +2,8 @@
 
 memory    what both ends ask of a transport, and which one the placement chose
 ring      the slots of one output, and who still reads them
-iceoryx   the same in samples of iceoryx2, an extra
+iceoryx   the same in memory of iceoryx2, an extra
+samples   a writer and a reader of its samples
 flat      most messages as plain values
 lending   what a message lends beside its arrays, such as an image on a GPU
 wire      a message as bytes: its small fields, and where its arrays are

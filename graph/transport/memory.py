@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from graph.transport import iceoryx, ring
+from graph.transport import iceoryx, ring, samples
 from graph.transport.ring import Array, Bytes, Ref, RingReader, RingSpec, RingWriter, Transport
 
 Handle = int | str
@@ -108,12 +108,12 @@ def close(handle: Handle) -> None:
 
 def writer(handle: Handle, spec: RingSpec) -> Writer:
     """The producer's side of the memory `handle`."""
-    return RingWriter(handle, spec) if isinstance(handle, int) else iceoryx.SampleWriter(handle, spec)
+    return RingWriter(handle, spec) if isinstance(handle, int) else samples.SampleWriter(handle, spec)
 
 
 def reader(handle: Handle, spec: RingSpec) -> Reader:
     """A consumer's side of the memory `handle`."""
-    return RingReader(handle, spec) if isinstance(handle, int) else iceoryx.SampleReader(handle, spec)
+    return RingReader(handle, spec) if isinstance(handle, int) else samples.SampleReader(handle, spec)
 
 
 def sweep(specs: Iterable[RingSpec]) -> None:
