@@ -139,9 +139,9 @@ class Inlet:
         return max(0, self._mailbox.tally.settled - self._base)
 
     def _tell_how_many(self) -> None:
-        self._told = self._taken
+        taken = self._told = self._taken  # told is what was read here, whatever another thread does meanwhile
         self._told_at = 0 if self._queue is None else self._queue.at
-        self.tell(wire.TAKEN, self._told)
+        self.tell(wire.TAKEN, taken)
 
     def _ended(self) -> None:
         """The producer is gone: nothing is to be waited for until another one is connected, or the edge is closed."""

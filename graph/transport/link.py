@@ -179,7 +179,7 @@ class Link:
                 if kind == wire.SLOT:
                     self._given_back(value)
                 elif kind == wire.TAKEN:
-                    self._taken = value
+                    self._taken = max(self._taken, value)  # two threads of the consumer may tell at once
                     self._is_heard = True
                     self._bell.ring()
                 else:

@@ -498,6 +498,18 @@ def test_a_blocking_edge_has_room_for_its_capacity(transport):
     edge.close()
 
 
+def test_an_older_count_that_comes_later_takes_no_room_away():
+    """Two threads of a consumer may tell at once what has been taken."""
+    edge = Edge("block", capacity=2)
+    edge.offer(0, "a")
+    edge.offer(1, "b")
+    assert not edge.link.has_room()
+    edge.inlet.tell(wire.TAKEN, 1)
+    edge.inlet.tell(wire.TAKEN, 0)
+    assert edge.link.has_room()
+    edge.close()
+
+
 def test_a_new_producer_gets_no_room_for_what_the_old_one_had_sent(transport):
     edge = Edge("block", capacity=2, transport=transport)
     edge.offer(0, "a")
