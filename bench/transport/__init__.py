@@ -9,6 +9,7 @@ each frame. A latency ends when the consumer has read one byte of every page of 
 a private frame is copied into the buffer of the transport, as the callback of a camera forces. *In place*: the pixels
 were written straight into that buffer, and the stamp is taken when they are ready.
 
-The peers: a ring in shared memory with semaphores (`ring.py`, what one writes by hand), multiprocessing.Queue with
-pickled arrays, and where they are installed iceoryx2 and dora-rs. Contenders take turns within each repeat.
+The peers: a ring in shared memory with semaphores (`ring.py`, what one writes by hand), slots with a socket for each
+reader (`bare.py`, what ours is without a framework), multiprocessing.Queue with pickled arrays, and where they are
+installed iceoryx2 and dora-rs. Contenders take turns within each repeat.
 """

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.transport import iox, queues, ring
+from bench.transport import bare, iox, queues, ring
 from bench.transport.contender import NO_USE, Run, folder, read, until
 from bench.transport.frames import (
     DATA,
@@ -198,7 +198,7 @@ def _await(processes: list[SpawnProcess], timeout_s: float) -> str:
 
 def installed() -> list[Peer]:
     """The peers that can run here; prints which cannot."""
-    peers = [Peer("ring", ring.Link), Peer("mp.Queue", queues.Link)]
+    peers = [Peer("ring", ring.Link), Peer("bare socket", bare.Link), Peer("mp.Queue", queues.Link)]
     if find_spec("iceoryx2"):
         peers.append(Peer("iceoryx2", iox.Link, settle_s=0.3))
     else:

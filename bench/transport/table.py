@@ -16,7 +16,7 @@ from bench.transport.ours import Ours
 
 FPS = 30.0
 SAMPLES = Ours(transport="iceoryx2")
-QUICK, SLOW = ("ring", "iceoryx2", SAMPLES.name), ("mp.Queue", "dora-rs")
+QUICK, SLOW = ("ring", "bare socket", "iceoryx2", SAMPLES.name), ("mp.Queue", "dora-rs")
 """Peers by what a repeat of them costs."""
 
 

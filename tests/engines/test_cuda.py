@@ -8,7 +8,7 @@ import pytest
 from engines import cuda_driver
 from engines.base import EngineError, OutOfMemoryError
 from engines.cuda import open_device
-from engines.device import ipc, kernels
+from engines.device import ipc, kernels, lent
 from tests.engines.standin_cuda import CUresult, StandInDriver
 
 
@@ -49,7 +49,7 @@ def test_the_stand_in_has_the_numbers_of_the_real_driver(name):
 
 
 def test_every_call_that_is_made_is_in_the_stand_in():
-    sources = "".join(inspect.getsource(module) for module in (cuda_driver, kernels, ipc))
+    sources = "".join(inspect.getsource(module) for module in (cuda_driver, kernels, ipc, lent))
     made = set(re.findall(r'"(cu[A-Z]\w+)"|_cuda\.(cu[A-Z]\w+)', sources))
     assert {a or b for a, b in made} == set(CALLS)
 
