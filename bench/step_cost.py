@@ -55,14 +55,7 @@ def ours(block: Block | None) -> dict[str, Callable[[int], object]]:
         cells[WAITING] += ns
 
     def write_and_see(ns: int) -> None:
-        books[OFFERED] += 1
-        books[TAKEN] += 1
-        cells[BUSY_SEQ] = ns
-        cells[BUSY_SINCE] = ns
-        cells[BUSY_SINCE] = 0
-        took[bisect_left(BOUNDS_NS, ns)] += 1
-        took[TOTAL] += ns
-        cells[WAITING] += ns
+        write(ns)
         seen(ns)
 
     where = "own memory" if block is None else "shared memory"

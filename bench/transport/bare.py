@@ -15,22 +15,16 @@ from multiprocessing.shared_memory import SharedMemory
 import numpy as np
 
 from bench.transport.frames import PAGE_BYTES
+from bench.transport.ring import DEPTH, Slots
 
-DEPTH = 4
 SLOT = struct.Struct("<q")
-
-
-def slots_of(name: str, size: int) -> tuple[SharedMemory, list[np.ndarray]]:
-    """The memory of a link, and an array for each of its slots."""
-    memory, step = SharedMemory(name), -(-size // PAGE_BYTES) * PAGE_BYTES
-    return memory, [np.frombuffer(memory.buf, np.uint8, size, i * step) for i in range(DEPTH)]
 
 
 class Tx:
     """The writing end: it alone knows which slots are read."""
 
     def __init__(self, name: str, size: int, ends: list[socket.socket]) -> None:
-        self.memory, self.arrays = slots_of(name, size)
+        self.slots = Slots(name, size)
         self.ends, self.readers = ends, [0] * DEPTH
         self.slot = 0
 
@@ -40,7 +34,7 @@ class Tx:
             for end in select.select(self.ends, [], [])[0]:
                 self._take_back(end)
         self.slot = self.readers.index(0)
-        return self.arrays[self.slot]
+        return self.slots.arrays[self.slot]
 
     def _take_back(self, end: socket.socket) -> None:
         for (slot,) in SLOT.iter_unpack(end.recv(SLOT.size)):
@@ -52,18 +46,14 @@ class Tx:
             end.send(SLOT.pack(self.slot))
 
     def close(self) -> None:
-        self.arrays = []
-        try:
-            self.memory.close()
-        except BufferError:  # somebody still has a slot's array
-            pass
+        self.slots.close()
 
 
 class Rx:
     """One reading end."""
 
     def __init__(self, name: str, size: int, end: socket.socket) -> None:
-        self.memory, self.arrays = slots_of(name, size)
+        self.slots = Slots(name, size)
         self.end, self.told = end, b""
 
     def receive(self, timeout_s: float) -> np.ndarray | None:
@@ -72,17 +62,13 @@ class Rx:
             self.told = self.end.recv(SLOT.size)
         except TimeoutError:
             return None
-        return self.arrays[SLOT.unpack(self.told)[0]]
+        return self.slots.arrays[SLOT.unpack(self.told)[0]]
 
     def release(self) -> None:
         self.end.send(self.told)
 
     def close(self) -> None:
-        self.arrays = []
-        try:
-            self.memory.close()
-        except BufferError:
-            pass
+        self.slots.close()
 
 
 class Link:

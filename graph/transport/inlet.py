@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 from threading import Lock
@@ -74,6 +75,8 @@ class Inlet:
                     self._take_all()
                     self._ended()
                     return
+                if len(descriptors) < 2:
+                    raise OSError(errno.EMFILE, "no descriptor is left for an edge between processes; raise ulimit -n")
                 self._queue = QueueReader(*descriptors)
                 self._bell.watch(self._queue.event, self.drain, is_urgent=self._mailbox.policy != "block")
 

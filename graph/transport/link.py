@@ -60,15 +60,16 @@ class Link:
         with self._lock:
             self._cut()
             end.setblocking(False)
+            if is_new:
+                self.tally.cells[CONNECTED] = self.tally.sent
             try:
                 self._queue = QueueWriter(end)
-            except OSError:  # it is gone already
+            except ConnectionError:  # it is gone already
                 end.close()
                 return
             self._socket, self._number, self._taken = end, 0, 0
             self._is_heard = not self._ring.awaits_readers
             if is_new:
-                self.tally.cells[CONNECTED] = self.tally.sent
                 self._tell_absences()
             if self._has_ended:
                 self._tell_end()
