@@ -11,6 +11,7 @@ from threading import Thread
 from time import monotonic_ns
 from typing import Any
 
+from graph import timeslice
 from graph.bell import Bell
 from graph.errors import WorkerError
 from graph.step import Step
@@ -67,6 +68,7 @@ class Worker:
 
     def step_all(self) -> None:
         """Step the nodes, each when it is ready, until all are over or `stop` is called."""
+        timeslice.shorten()
         steps = self.steps
         while not self.stopping:
             moved = False

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from graph import Captured, EndOfStream, Node, Stamp
+from graph import Captured, EndOfStream, Node, Stamp, timeslice
 
 
 class Number(int):
@@ -333,11 +333,11 @@ class Hoard(Node):
         return x
 
 
-class Pid(Node):
-    """Emits the number of its process."""
+class Slice(Node):
+    """Emits how long the time slice of its thread is."""
 
     def process(self, x: Number) -> Word:
-        return Word(str(os.getpid()))
+        return Word(str(timeslice.current_ns()))
 
 
 class Stutter(Node):
