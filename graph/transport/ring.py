@@ -17,13 +17,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from graph.transport import pages
+
 Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
 Transport = Literal["slots", "iceoryx2"]
 """Where the arrays of an output lie: here, or in samples of iceoryx2, see `iceoryx`."""
 
 ALIGNMENT = 64  # a cache line, and what vector instructions want
-MADV_POPULATE_READ, MADV_POPULATE_WRITE = 22, 23  # Linux 5.14; not named by the module mmap
 
 
 class RingSpec(NamedTuple):
@@ -42,6 +43,11 @@ class RingSpec(NamedTuple):
     def size(self) -> int:
         """All bytes."""
         return self.slots * self.slot_bytes
+
+    @property
+    def touched_bytes(self) -> int:
+        """The first bytes, whose pages exist from the start."""
+        return min(self.touched, self.slots) * self.slot_bytes
 
 
 class Ref(NamedTuple):
@@ -75,8 +81,9 @@ class Leases(dict[int, Lease]):
     def add(self, array: Array, slot: int) -> Lease:
         """Watch an array whose memory is no array's, so that it is the base of all its views."""
         lease = Lease(array, self._ended)
-        lease.key, lease.slot = id(array), slot
-        self[lease.key] = lease
+        lease.slot = slot
+        lease.key = key = id(array)
+        self[key] = lease
         return lease
 
     def _ended(self, lease: Lease) -> None:
@@ -87,7 +94,7 @@ class Leases(dict[int, Lease]):
 def create(spec: RingSpec) -> int:
     """A descriptor of new memory for a ring; whoever calls closes it."""
     fd = os.memfd_create("cauce-ring")
-    os.ftruncate(fd, max(spec.size, mmap.PAGESIZE))
+    os.ftruncate(fd, pages.file_bytes(spec.size))
     return fd
 
 
@@ -98,10 +105,10 @@ class RingWriter:
 
     def __init__(self, fd: int, spec: RingSpec) -> None:
         self.spec = spec
-        self._memory = mmap.mmap(fd, max(spec.size, mmap.PAGESIZE))
+        self._memory = pages.mapped(fd, spec.size)
         self._bytes: Bytes = np.frombuffer(self._memory, np.uint8)
         self._address = self._bytes.__array_interface__["data"][0]
-        _touch(self._memory, spec, MADV_POPULATE_WRITE)
+        pages.touch(self._memory, spec.touched_bytes, writes=True)
         self._uses = [0] * spec.slots
         self._free = list(reversed(range(spec.slots)))  # the one used last comes first: its pages are there, and warm
         self._returned: deque[int] = deque()
@@ -178,8 +185,8 @@ class RingReader:
 
     def __init__(self, fd: int, spec: RingSpec) -> None:
         self.spec = spec
-        self._memory = mmap.mmap(fd, max(spec.size, mmap.PAGESIZE), prot=mmap.PROT_READ)
-        _touch(self._memory, spec, MADV_POPULATE_READ)
+        self._memory = pages.mapped(fd, spec.size, mmap.PROT_READ)
+        pages.touch(self._memory, spec.touched_bytes, writes=False)
         self._leases = Leases(lambda _: None)
 
     def on_end(self, told: Callable[[int], None]) -> None:
@@ -201,13 +208,3 @@ class RingReader:
 
     def close(self) -> None:
         """Nothing to do: the memory goes with the reader and the last array on it."""
-
-
-def _touch(memory: mmap.mmap, spec: RingSpec, advice: int) -> None:
-    """Have the pages of the first slots mapped now; the first frame would wait for it."""
-    size = min(spec.touched, spec.slots) * spec.slot_bytes
-    if size:
-        try:
-            memory.madvise(advice, 0, size)
-        except OSError:  # a kernel from before 2021: the first frames take longer
-            pass

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from graph.transport.iceoryx import PAGE, Service, buffer, number_of
-from graph.transport.ring import ALIGNMENT, MADV_POPULATE_WRITE, Array, Bytes, Leases, Ref, RingSpec
+from graph.transport.pages import MADV_POPULATE_WRITE
+from graph.transport.ring import ALIGNMENT, Array, Bytes, Leases, Ref, RingSpec
 
 NUMBERS = 0xFFFF_FFFF  # a datagram has 32 bits for a slot, and the last value means something else
 
