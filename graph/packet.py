@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from graph.node import Stamp
 
 
-class Packet:
+class Packet(NamedTuple):
     """One message on its way. A message of None says: for this capture there will be nothing on this edge."""
 
-    __slots__ = ("message", "sent_ns", "stamp", "ticket")
-
-    def __init__(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None = None) -> None:
-        self.stamp = stamp
-        self.message = message
-        self.sent_ns = sent_ns
-        self.ticket = ticket
+    stamp: Stamp
+    message: Any
+    sent_ns: int
+    ticket: Ticket | None = None
 
 
 class Door:

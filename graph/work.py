@@ -100,14 +100,14 @@ class WorkStep(Step):
         packet = mailbox.take()
         if packet is None:
             return False
-        stamp, message = packet.stamp, packet.message
+        stamp, message, sent_ns, ticket = packet
         if self._max_age_ns is not None and message is not None and stamp.age_ns() > self._max_age_ns:
             mailbox.was_stale()
             message = None
         if message is None:
             self._tell_absence(stamp)
         else:
-            self._take_in(stamp, message, packet.sent_ns, packet.ticket)
+            self._take_in(stamp, message, sent_ns, ticket)
         return True
 
     def _advance_joined(self, join: JoinInbox) -> bool:

@@ -30,7 +30,8 @@ class Layout(NamedTuple):
     cls: type
     key: str
     names: Sequence[str]
-    setters: Sequence[Callable[[Any, Any], None]]
+    setters: Sequence[tuple[int, Callable[[Any, Any], None]]]
+    """By the number of the field."""
 
 
 class NotFlat(ValueError):
@@ -38,9 +39,8 @@ class NotFlat(ValueError):
 
 
 _layouts: dict[type, Layout | None] = {}
-_known: dict[str, Layout] = {}
 _codes: dict[np.dtype[Any], str] = {}
-_dtypes: dict[str, np.dtype[Any]] = {}
+_new = object.__new__
 
 
 def taken_apart(value: Any, place: Place) -> tuple[Any, ...]:
@@ -68,7 +68,7 @@ def taken_apart(value: Any, place: Place) -> tuple[Any, ...]:
             others.append((len(values), where, _codes.get(dtype) or _code(dtype), x.shape))
             x = None
         elif kind not in PLAIN:
-            others.append((len(values), taken_apart(x, place)))
+            others.append((len(values), taken_apart(x, place), None, None))
             x = None
         values.append(x)
     return layout.key, values, others
@@ -77,22 +77,18 @@ def taken_apart(value: Any, place: Place) -> tuple[Any, ...]:
 def put_together(parts: tuple[Any, ...], lease: Lease) -> Any:
     """The message; its arrays are read-only, those that lie in slots are what `lease` gives."""
     key, values, others = parts
-    for other in others:
-        if len(other) == 2:
-            i, inner = other
-            values[i] = put_together(inner, lease)
-            continue
-        i, where, code, shape = other
-        dtype = _dtypes.get(code) or _dtype(code)
-        if type(where) is tuple:
+    for i, where, code, shape in others:
+        if code is None:
+            values[i] = put_together(where, lease)
+        elif type(where) is tuple:
             slot, offset = where
-            values[i] = lease(slot, offset, shape, dtype)
+            values[i] = lease(slot, offset, shape, _dtypes[code])
         else:
-            values[i] = np.ndarray(shape, dtype, where)
-    cls, _, _, setters = _known.get(key) or _found(key)
-    value: Any = object.__new__(cls)
-    for put, x in zip(setters, values, strict=True):
-        put(value, x)
+            values[i] = np.ndarray(shape, _dtypes[code], where)
+    cls, setters = _known[key]
+    value: Any = _new(cls)
+    for i, put in setters:
+        put(value, values[i])
     return value
 
 
@@ -101,12 +97,6 @@ def _code(dtype: np.dtype[Any]) -> str:
         raise NotFlat(dtype)
     _codes[dtype] = dtype.str
     return dtype.str
-
-
-def _dtype(code: str) -> np.dtype[Any]:
-    dtype: np.dtype[Any] = np.dtype(code)
-    _dtypes[code] = dtype
-    return dtype
 
 
 def _layout(cls: type) -> Layout | None:
@@ -118,18 +108,30 @@ def _layout(cls: type) -> Layout | None:
     }  # for frozen ones with slots
     if dataclasses.is_dataclass(cls) and cls.__dictoffset__ == 0 and own == made and "<locals>" not in cls.__qualname__:
         names = [f.name for f in dataclasses.fields(cls)]
-        setters = [getattr(cls, name).__set__ for name in names]
+        setters = [(i, getattr(cls, name).__set__) for i, name in enumerate(names)]
         layout = Layout(cls, f"{cls.__module__}:{cls.__qualname__}", names, setters)
     _layouts[cls] = layout
     return layout
 
 
-def _found(key: str) -> Layout:
-    module, _, name = key.partition(":")
-    cls: Any = importlib.import_module(module)
-    for part in name.split("."):
-        cls = getattr(cls, part)
-    layout = _layout(cls)
-    assert layout is not None
-    _known[key] = layout
-    return layout
+class _Dtypes(dict[str, np.dtype[Any]]):
+    """Dtypes by their code, each made once."""
+
+    def __missing__(self, code: str) -> np.dtype[Any]:
+        return self.setdefault(code, np.dtype(code))
+
+
+class _Known(dict[str, tuple[type, Sequence[tuple[int, Callable[[Any, Any], None]]]]]):
+    """Classes and what sets their fields, by their key; each is looked for once."""
+
+    def __missing__(self, key: str) -> tuple[type, Sequence[tuple[int, Callable[[Any, Any], None]]]]:
+        module, _, name = key.partition(":")
+        cls: Any = importlib.import_module(module)
+        for part in name.split("."):
+            cls = getattr(cls, part)
+        layout = _layout(cls)
+        assert layout is not None
+        return self.setdefault(key, (cls, layout.setters))
+
+
+_dtypes, _known = _Dtypes(), _Known()

@@ -10,12 +10,14 @@ from typing import Any
 
 from graph.bell import Bell, SocketBell
 from graph.mailbox import Mailbox
+from graph.node import Stamp
 from graph.packet import Ticket
 from graph.tally import Cause
 from graph.transport import wire
 from graph.transport.memory import Reader
 from graph.transport.queue import LARGEST, QueueReader
 
+_as_stamp = tuple.__new__  # the constructor of a NamedTuple is Python, and takes thrice as long
 HELLO = 64  # bytes of what comes through the socket: with it come the descriptors of the queue
 
 
@@ -83,8 +85,8 @@ class Inlet:
     def _take_all(self) -> None:
         """Take in what the queue holds. The lock is held."""
         if self._queue is not None and self.is_open:
-            for _ in range(self._queue.count()):
-                self._take_in(wire.opened(self._queue.take()))
+            for datagram in self._queue.news():
+                self._take_in(wire.opened(datagram))
             if self._mailbox.policy == "block" and self._queue.at - self._told_at >= LARGEST:
                 self._tell_how_many()  # it may wait for room in the queue, however few messages that are
 
@@ -98,22 +100,24 @@ class Inlet:
                 self._ring.skip(slot)
                 self.tell(wire.SLOT, slot)
             return
-        if fields[-1] is not None:
+        _, has_ticket, origin, seq, captured_ns, offset_ns, sent_ns, message = fields
+        if message is not None:
             self._number += 1
-        ticket = _RemoteTicket(self, self._number) if fields[1] else None
-        try:
-            stamp, sent_ns, message = wire.decode(fields, self._ring.lease)
-        except Exception as e:  # whatever the message's own class raises
-            if self._ring.settle():
-                self._lose("error")
-                self._on_error(e)
-            else:
+        ticket = _RemoteTicket(self, self._number) if has_ticket else None
+        if message is not None:
+            try:
+                message = wire.decoded[kind](message, self._ring.lease)
+            except Exception as e:  # whatever the message's own class raises
+                if self._ring.settle():
+                    self._lose("error")
+                    self._on_error(e)
+                else:
+                    self._lose("lost")
+                return
+            if not self._ring.settle():
                 self._lose("lost")
-            return
-        if not self._ring.settle():
-            self._lose("lost")
-            message, ticket = None, None
-        self._mailbox.offer(stamp, message, sent_ns, ticket)
+                message, ticket = None, None
+        self._mailbox.offer(_as_stamp(Stamp, (origin, seq, captured_ns, offset_ns)), message, sent_ns, ticket)
 
     def _is_read(self, slot: int) -> None:
         """An array in a slot is not looked at any more."""

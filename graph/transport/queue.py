@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import socket
+from collections.abc import Iterator
 
 SIZE = 1 << 19
 LARGEST = SIZE // 4
@@ -41,6 +42,8 @@ class QueueWriter:
         self._bytes = memoryview(mapped)
         self._words = self._bytes.cast("q")
         self._written = self._read = 0
+        self._room = 0
+        """Bytes that can be written without a look at how far was read."""
 
     def has_room(self) -> bool:
         """Whether `put` would take a datagram of any size."""
@@ -50,24 +53,30 @@ class QueueWriter:
 
     def put(self, data: bytes, *, is_last: bool = False) -> bool:
         """Append a datagram; False where there is no room, which there always is for a short last one."""
-        length, at = len(data), self._written % SIZE
+        length = len(data)
         size = (length + _LENGTH + _WORD - 1) & -_WORD
-        wraps = at + size > SIZE
-        after = self._written + size + (SIZE - at if wraps else 0)
-        most = SIZE if is_last else SIZE - _END
-        if after - self._read > most:
-            self._read = self._words[0]
-            if after - self._read > most:
-                return False
-        if wraps:
-            self._words[(_HEAD + at) // _WORD] = _WRAPPED
-            at = 0
-        at += _HEAD
+        if size > self._room and not self._has_place(size, SIZE if is_last else SIZE - _END):
+            return False
+        at = self._written % SIZE + _HEAD
         self._words[at // _WORD] = length
         at += _LENGTH
         self._bytes[at : at + length] = data
-        self._written = after
+        self._written += size
+        self._room -= size
         os.eventfd_write(self._event, 1)
+        return True
+
+    def _has_place(self, size: int, most: int) -> bool:
+        """Whether `size` bytes fit in now, which go to the start of the circle where its end is too near."""
+        self._read = self._words[0]
+        left = SIZE - self._written % SIZE
+        skipped = left if size > left else 0
+        if self._written + skipped + size - self._read > most:
+            return False
+        if skipped:
+            self._words[(_HEAD + SIZE - left) // _WORD] = _WRAPPED
+            self._written += skipped
+        self._room = min(SIZE - self._written % SIZE, most + self._read - self._written)
         return True
 
     def close(self) -> None:
@@ -89,25 +98,23 @@ class QueueReader:
         self.at = 0
         """How many bytes were read."""
 
-    def count(self) -> int:
-        """How many datagrams are new; each is then to be taken."""
+    def news(self) -> Iterator[memoryview]:
+        """The datagrams that are new, each to be used before the next one: then it may be written over."""
         try:
-            return os.eventfd_read(self.event)
+            count = os.eventfd_read(self.event)
         except BlockingIOError:
-            return 0
-
-    def take(self) -> memoryview:
-        """The next datagram, to be used before the next one is taken: then it may be written over."""
-        self._words[0] = self.at
-        at = self.at % SIZE
-        size = self._words[(_HEAD + at) // _WORD]
-        if size == _WRAPPED:
-            self.at += SIZE - at
-            at = 0
-            size = self._words[_HEAD // _WORD]
-        self.at += (size + _LENGTH + _WORD - 1) & -_WORD
-        at += _HEAD + _LENGTH
-        return self._bytes[at : at + size]
+            return
+        for _ in range(count):
+            self._words[0] = self.at
+            at = self.at % SIZE + _HEAD
+            size = self._words[at // _WORD]
+            if size == _WRAPPED:
+                self.at += SIZE + _HEAD - at
+                at = _HEAD
+                size = self._words[at // _WORD]
+            self.at += (size + _LENGTH + _WORD - 1) & -_WORD
+            at += _LENGTH
+            yield self._bytes[at : at + size]
 
     def close(self) -> None:
         """Read no more."""

@@ -13,7 +13,7 @@ import io
 import marshal
 import pickle
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import monotonic_ns
 from typing import Any, NamedTuple
 
@@ -193,21 +193,13 @@ class _Packer:
 opened: Callable[[memoryview], tuple[Any, ...]] = marshal.loads
 """What a datagram says: its kind, and then for each kind
 
-FLAT, PICKLED: whether it has a ticket, and what `decode` understands, last the message, None where there is none; SKIP:
-the slots; END: nothing.
+FLAT, PICKLED: whether it has a ticket, the stamp, when it was sent, and the message, None where there is none, for
+`decoded`; SKIP: the slots; END: nothing.
 """
 
 
-def decode(fields: tuple[Any, ...], lease: Lease) -> tuple[Stamp, int, Any]:
-    """Stamp, time of sending and message of an opened datagram, with arrays that are read-only, by `lease`."""
-    kind, _, origin, seq, captured_ns, offset_ns, sent_ns, parts = fields
-    stamp = _as_stamp(Stamp, (origin, seq, captured_ns, offset_ns))
-    if parts is None:
-        return stamp, sent_ns, None
-    return stamp, sent_ns, flat.put_together(parts, lease) if kind == FLAT else _unpickled(parts, lease)
-
-
-def _unpickled(parts: tuple[Any, ...], lease: Lease) -> Any:
+def unpickled(parts: tuple[Any, ...], lease: Lease) -> Any:
+    """The message that `_Packer.pickled` took apart."""
     fields, table, small = parts
     refs = [Ref(*ref) for ref in table]
     leased = {s.slot: (s.offset, lease(s.slot, s.offset, (s.size,), _BYTES).data) for s in _spans(refs)}
@@ -227,6 +219,10 @@ def _spans(table: Sequence[Ref]) -> Iterator[Ref]:
     for slot in {ref.slot for ref in table} - {_INLINE}:
         start = min(ref.offset for ref in table if ref.slot == slot)
         yield Ref(slot, start, max(ref.offset + ref.size for ref in table if ref.slot == slot) - start)
+
+
+decoded: Mapping[int, Callable[[Any, Lease], Any]] = {FLAT: flat.put_together, PICKLED: unpickled}
+"""The message of an opened datagram, by its kind, with arrays that are read-only, by `lease`."""
 
 
 def note(kind: int, value: int) -> bytes:

@@ -75,11 +75,12 @@ def sent(ends: tuple[RingWriter, RingReader], message: Any) -> tuple[Any, int, l
     ring, reader = ends
     encoded = wire.encode(ring, STAMP, message, 99, has_ticket=True)
     fields = wire.opened(memoryview(encoded.datagram))
-    stamp, sent_ns, got = wire.decode(fields, reader.lease)
-    assert (stamp, type(stamp), sent_ns, fields[1]) == (STAMP, Stamp, 99, True)
+    kind, has_ticket, *stamp, sent_ns, parts = fields
+    got = wire.decoded[kind](parts, reader.lease)
+    assert (has_ticket, tuple(stamp), sent_ns) == (True, STAMP, 99)
     for slot in encoded.held:
         ring.release(slot)
-    return got, fields[0], list(encoded.slots)
+    return got, kind, list(encoded.slots)
 
 
 def same(a: Any, b: Any) -> bool:
