@@ -79,7 +79,8 @@ class Site:
             self._shorten(box)
 
     def _make_workers(self) -> None:
-        far = {e.source for e in self.part.leaving} | {e.target for e in self.part.arriving}
+        fed = {e.target for e in self.part.arriving}
+        far = {e.source for e in self.part.leaving} | fed
         listening = {n.worker.thread for n in self.part.nodes.values() if n.name in far}
         for node in self.part.nodes.values():
             thread = node.worker.thread
@@ -88,6 +89,7 @@ class Site:
                 self._workers[thread] = Worker(thread, bell, self._context(node.worker))
             worker = self._homes[node.name] = self._workers[thread]
             worker.watches_clock |= _aligns(node)
+            worker.preempts |= node.name in fed
 
     def _context(self, spec: WorkerSpec) -> Callable[[], AbstractContextManager[Any]] | None:
         """What makes that which a worker works in."""
@@ -169,8 +171,10 @@ class Site:
         if (before := self._inlets.get(edge)) is not None:
             before.drain()
             before.close()
+        worker = self._homes[edge.target]
+        worker.preempts &= spec.readers == 1  # whoever has others to tell as well must be let go on
         try:
-            bell, on_error = self._homes[edge.target].bell, partial(self._unreadable, edge)
+            bell, on_error = worker.bell, partial(self._unreadable, edge)
             reader = memory.reader(ring, spec)
             self._inlets[edge] = Inlet(self.mailboxes[edge], bell, end, reader, on_error=on_error)
         finally:

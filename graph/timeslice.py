@@ -1,4 +1,4 @@
-"""Short time slices for threads that step nodes: whoever is woken by a message runs at once (Linux 6.12 and later).
+"""Short time slices: a thread that is woken by a message runs at once (Linux 6.12 and later).
 
 Linux lets a thread use up most of its slice, 1.4 ms on two processors, before another one that it has woken on the same
 processor takes its place; a message would wait for all that its sender has yet to do. What a short slice asks of other

@@ -33,6 +33,8 @@ class Worker:
         self.watches_clock = False
         """Whether a node may become ready by the passing of time alone."""
         self.stopping = False
+        self.preempts = False
+        """Whether a message takes the processor from whoever has sent it, where both have to share it."""
         self._context, self._held = context, ExitStack()
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
         self.thread = Thread(target=self._serve, name=f"cauce-{name}", daemon=True)
@@ -68,7 +70,8 @@ class Worker:
 
     def step_all(self) -> None:
         """Step the nodes, each when it is ready, until all are over or `stop` is called."""
-        timeslice.shorten()
+        if self.preempts:
+            timeslice.shorten()
         steps = self.steps
         while not self.stopping:
             moved = False

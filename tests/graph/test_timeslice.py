@@ -1,4 +1,4 @@
-"""Threads that step nodes have short time slices, and nothing else about them changes."""
+"""Threads that get messages of other processes have short time slices, and nothing else about them changes."""
 
 import os
 import platform
@@ -53,13 +53,28 @@ def test_a_processor_whose_calls_are_not_known_is_left_alone(monkeypatch):
     assert in_a_thread(lambda: (timeslice.shorten(), timeslice.current_ns())) == (False, 0)
 
 
+def slices_of(placement, tmp_path, workers):
+    """The time slices of nodes in these workers that all get the messages of one source, in nanoseconds."""
+    nodes = {"source": toy("Count", n=1)}
+    for i, worker in enumerate(workers):
+        nodes[f"node{i}"] = toy("Slice", worker=worker, inputs={"x": "source"})
+        nodes[f"sink{i}"] = toy("WriteWord", path=str(tmp_path / worker), worker=worker, inputs={"word": f"node{i}"})
+    run(placement, **nodes)
+    return [int(lines(tmp_path / worker)[0].split()[1]) for worker in workers]
+
+
 @since_6_12
-@pytest.mark.parametrize("placement", ["inline", "threads", "processes"])
-def test_nodes_are_stepped_with_short_slices(placement, tmp_path):
-    run(
-        placement,
-        source=toy("Count", n=2),
-        slices=toy("Slice", worker="a", inputs={"x": "source"}),
-        sink=toy("WriteWord", path=str(tmp_path / "out"), worker="b", inputs={"word": "slices"}),
-    )
-    assert lines(tmp_path / "out")[:2] == [f"source#{i} {timeslice.SLICE_NS}" for i in range(2)]
+def test_who_alone_gets_what_another_process_sends_takes_its_place(tmp_path):
+    assert slices_of("processes", tmp_path, ["a"]) == [timeslice.SLICE_NS]
+
+
+@since_6_12
+def test_who_sends_to_several_is_not_held_up_by_the_first(tmp_path):
+    usual = timeslice.current_ns()
+    assert slices_of("processes", tmp_path, ["a", "b"]) == [usual, usual]
+
+
+@since_6_12
+@pytest.mark.parametrize("placement", ["inline", "threads"])
+def test_within_one_process_slices_stay_as_they_are(placement, tmp_path):
+    assert slices_of(placement, tmp_path, ["a"]) == [timeslice.current_ns()]
