@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from inspect import signature
 from time import monotonic_ns
@@ -114,16 +113,14 @@ class Node:
         Where the output leaves the process it lies in the memory that the consumers read, so it is never copied.
         Elsewhere, and in a node that no framework runs, it is an ordinary array.
         """
+        lend = self._lenders.get(output)
+        if lend is not None:
+            return lend(shape, dtype)
         import numpy as np
 
-        lend = self._lenders.get(output)
-        if lend is None:
-            return np.empty(shape, dtype)
-        kind = np.dtype(dtype)
-        array: npt.NDArray[Any] = lend(math.prod(shape) * kind.itemsize).view(kind).reshape(shape)
-        return array
+        return np.empty(shape, dtype)
 
-    _lenders: Mapping[str, Callable[[int], npt.NDArray[Any]]] = MappingProxyType({})
+    _lenders: Mapping[str, Callable[[tuple[int, ...], Any], npt.NDArray[Any]]] = MappingProxyType({})
 
     def status(self) -> str:
         """A few words for the status line, such as what was said last. Called from another thread."""

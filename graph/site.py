@@ -48,8 +48,8 @@ SetUp = tuple[str, Worker, Callable[[], None]]
 class Lender(Way, Protocol):
     """A way out of the process, with memory that is best written to."""
 
-    def loan(self, size: int) -> Any:
-        """`size` writable bytes."""
+    def loan(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A writable array of undefined content."""
         ...
 
 

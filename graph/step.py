@@ -63,7 +63,7 @@ class Wiring:
 
     outputs: Mapping[str, Sequence[Way]] = field(default_factory=dict)
     """Ways to the consumers, by output."""
-    lenders: Mapping[str, Callable[[int], Any]] = field(default_factory=dict)
+    lenders: Mapping[str, Callable[[tuple[int, ...], Any], Any]] = field(default_factory=dict)
     """What lends memory that other processes see, by output."""
     tally: Tally = field(default_factory=Tally)
     """Where the step counts."""

@@ -18,7 +18,7 @@ from graph.packet import Ticket
 from graph.plan import PlannedEdge
 from graph.spec import Policy
 from graph.tally import CONNECTED, OFFERED, EdgeTally
-from graph.transport.ring import Bytes
+from graph.transport.ring import Array
 
 
 def post(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: Any) -> None:
@@ -180,9 +180,9 @@ class Fan:
         for outbox in self.outboxes:
             outbox.close()
 
-    def loan(self, size: int) -> Bytes:
-        """`size` writable bytes; Ray copies into its store whatever is written elsewhere."""
-        return np.empty(size, np.uint8)
+    def loan(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """A writable array; Ray copies into its store whatever is written elsewhere."""
+        return np.empty(shape, dtype)
 
 
 class Entry:

@@ -37,8 +37,8 @@ class Writer(Protocol):
     def release(self, slot: int) -> None:
         """Count one user less; the last one frees the slot."""
 
-    def loan(self, size: int) -> Bytes | None:
-        """`size` writable bytes of a slot, which is in use as long as an array on them lives; None: none is free."""
+    def loan(self, shape: tuple[int, ...], dtype: Any = "uint8") -> Array | None:
+        """A writable array in a slot, which is in use as long as it or a view of it lives; None: none is free."""
 
     def find(self, array: Array) -> Ref | None:
         """Where `array`, which has no gaps, lies, if readers can still be sent there; None: elsewhere."""

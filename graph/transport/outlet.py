@@ -16,7 +16,7 @@ from graph.spec import Policy
 from graph.transport import wire
 from graph.transport.link import Link
 from graph.transport.memory import Writer
-from graph.transport.ring import Bytes
+from graph.transport.ring import Array
 
 
 class Outlet:
@@ -46,13 +46,13 @@ class Outlet:
         for link in self.links:
             link.drain()
 
-    def loan(self, size: int) -> Bytes:
-        """`size` writable bytes, in a slot if one is free."""
-        found = self.ring.loan(size)
+    def loan(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """A writable array, in a slot if one is free."""
+        found = self.ring.loan(shape, dtype)
         if found is None:
             self._drain()
-            found = self.ring.loan(size)
-        return np.empty(size, np.uint8) if found is None else found
+            found = self.ring.loan(shape, dtype)
+        return np.empty(shape, dtype) if found is None else found
 
     def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """Send a message to all that want it; None: there is none for this capture."""

@@ -10,49 +10,49 @@ import mmap
 import numpy as np
 
 HUGE = 2 << 20
-TRIES = 3  # other threads map memory too
 MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_COLLAPSE = 22, 23, 25  # Linux 5.14 and 6.1; not named by the module mmap
 
 
 def file_bytes(size: int) -> int:
     """How long the file must be of which `size` bytes are to be mapped: what is not used costs nothing."""
-    return max(_whole(size) + HUGE if size >= HUGE else size, mmap.PAGESIZE)
+    return _whole(size) + 2 * HUGE if size >= HUGE else max(size, mmap.PAGESIZE)
 
 
-def mapped(fd: int, size: int, prot: int = mmap.PROT_READ | mmap.PROT_WRITE) -> mmap.mmap:
-    """At least `size` bytes of a file of `file_bytes(size)`, from an address where huge pages begin if they fit in."""
-    least = _whole(size) if size >= HUGE else max(size, mmap.PAGESIZE)
-    length = least
-    for _ in range(TRIES if size >= HUGE else 0):
-        memory = mmap.mmap(fd, length, prot=prot)
-        over = _address(memory) % HUGE
-        if not over:
-            return memory
-        memory.close()
-        length = least + (length - least + over) % HUGE  # the kernel maps from the top down: a longer one begins lower
-    return mmap.mmap(fd, least, prot=prot)
+def mapped(fd: int, size: int, touched: int, *, writes: bool) -> memoryview:
+    """`size` bytes of a file of `file_bytes(size)`, the same for all; the pages of the first `touched` are mapped now.
 
-
-def touch(memory: mmap.mmap, size: int, *, writes: bool) -> None:
-    """Have the first `size` bytes mapped now; whoever uses them first would wait for it.
-
-    The writer's pages become huge; a reader has them as the writer does. An older kernel leaves all that for later.
+    Whoever uses them first would wait for it. They are huge if the writer's are; an older kernel leaves all for later.
     """
+    prot = mmap.PROT_READ | mmap.PROT_WRITE if writes else mmap.PROT_READ
+    memory, start = _aligned(fd, size, prot) if size >= HUGE else (mmap.mmap(fd, file_bytes(size), prot=prot), 0)
     try:
-        if writes and size >= HUGE:
-            _make_huge(memory, _whole(size))
-        if size:
-            memory.madvise(MADV_POPULATE_WRITE if writes else MADV_POPULATE_READ, 0, size)
+        if writes and touched >= HUGE:
+            _make_huge(memory, start, _whole(touched))
+        if touched:
+            memory.madvise(MADV_POPULATE_WRITE if writes else MADV_POPULATE_READ, start, touched)
     except OSError:
         pass
+    return memoryview(memory)[start : start + size]
 
 
-def _make_huge(memory: mmap.mmap, size: int) -> None:
-    for start in range(0, size, HUGE):  # where nothing is yet, nothing is made huge
-        memory.madvise(MADV_POPULATE_WRITE, start, mmap.PAGESIZE)
+def _aligned(fd: int, size: int, prot: int) -> tuple[mmap.mmap, int]:
+    """The file from somewhere before the bytes that are meant, which begin where a huge page can; and where that is.
+
+    They lie at `HUGE` in the file. What is mapped a second time, as long as before, comes to lie where it did.
+    """
+    length = _whole(size) + HUGE
+    memory = mmap.mmap(fd, length, prot=prot)
+    offset = _address(memory) % HUGE
+    memory.close()
+    return mmap.mmap(fd, length, prot=prot, offset=offset), HUGE - offset
+
+
+def _make_huge(memory: mmap.mmap, start: int, size: int) -> None:
+    for at in range(start, start + size, HUGE):  # where nothing is yet, nothing is made huge
+        memory.madvise(MADV_POPULATE_WRITE, at, mmap.PAGESIZE)
     try:
-        memory.madvise(MADV_COLLAPSE, 0, size)
-    except OSError:  # an older kernel, no huge page is free, or the address does not fit: small ones do it too
+        memory.madvise(MADV_COLLAPSE, start, size)
+    except OSError:  # an older kernel, no huge page is free, or another mapping came in between: small ones do it too
         pass
 
 

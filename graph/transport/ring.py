@@ -6,7 +6,7 @@ is nothing to unlink, nothing to sweep, and no daemon that tracks it.
 
 from __future__ import annotations
 
-import mmap
+import math
 import os
 import weakref
 from collections import deque
@@ -25,6 +25,10 @@ Transport = Literal["slots", "iceoryx2"]
 """Where the arrays of an output lie: here, or in samples of iceoryx2, see `iceoryx`."""
 
 ALIGNMENT = 64  # a cache line, and what vector instructions want
+
+
+_BYTE = np.dtype(np.uint8)
+_as_ref = tuple.__new__  # the constructor of a NamedTuple is Python, and takes thrice as long
 
 
 class RingSpec(NamedTuple):
@@ -57,6 +61,11 @@ class Ref(NamedTuple):
     offset: int
     """From the start of the memory, in bytes."""
     size: int
+
+
+def dtype_of(name: Any) -> np.dtype[Any]:
+    """What numpy.dtype says, at once for the one that most arrays have."""
+    return _BYTE if name == "uint8" else np.dtype(name)
 
 
 class Lease(weakref.ref[Array]):
@@ -104,11 +113,10 @@ class RingWriter:
     awaits_readers = False
 
     def __init__(self, fd: int, spec: RingSpec) -> None:
-        self.spec = spec
-        self._memory = pages.mapped(fd, spec.size)
+        self.spec, self._slot_bytes = spec, spec.slot_bytes
+        self._memory = pages.mapped(fd, spec.size, spec.touched_bytes, writes=True)
         self._bytes: Bytes = np.frombuffer(self._memory, np.uint8)
         self._address = self._bytes.__array_interface__["data"][0]
-        pages.touch(self._memory, spec.touched_bytes, writes=True)
         self._uses = [0] * spec.slots
         self._free = list(reversed(range(spec.slots)))  # the one used last comes first: its pages are there, and warm
         self._returned: deque[int] = deque()
@@ -117,8 +125,8 @@ class RingWriter:
 
     def acquire(self) -> int | None:
         """A slot with one use, or None when all are in use."""
-        self._collect()
         with self._lock:
+            self._collect()
             if not self._free:
                 return None
             slot = self._free.pop()
@@ -128,8 +136,9 @@ class RingWriter:
     @property
     def has_free(self) -> bool:
         """Whether `acquire` would give a slot."""
-        self._collect()
-        return bool(self._free)
+        with self._lock:
+            self._collect()
+            return bool(self._free)
 
     def use(self, slot: int) -> None:
         """Count one more user of a slot."""
@@ -139,21 +148,26 @@ class RingWriter:
     def release(self, slot: int) -> None:
         """Count one user less; the last one frees the slot."""
         with self._lock:
-            self._uses[slot] -= 1
-            if not self._uses[slot]:
-                self._free.append(slot)
+            self._end_use(slot)
+
+    def _end_use(self, slot: int) -> None:
+        uses = self._uses[slot] = self._uses[slot] - 1
+        if not uses:
+            self._free.append(slot)
 
     def publish(self, slots: Sequence[int]) -> Sequence[int]:
         """Nothing to do: readers look at the memory itself, where a datagram says."""
         return ()
 
-    def loan(self, size: int) -> Bytes | None:
-        """`size` writable bytes of a slot, which is in use as long as an array on them lives; None: none is free."""
-        if size > self.spec.slot_bytes or (slot := self.acquire()) is None:
+    def loan(self, shape: tuple[int, ...], dtype: Any = "uint8") -> Array | None:
+        """A writable array in a slot, which is in use as long as it or a view of it lives; None: none is free."""
+        kind = dtype_of(dtype)
+        size = math.prod(shape) * kind.itemsize
+        if size > self._slot_bytes or (slot := self.acquire()) is None:
             return None
-        ref = Ref(slot, slot * self.spec.slot_bytes, size)
-        array: Bytes = np.ndarray(size, np.uint8, self._memory, ref.offset)
-        self._loans.add(array, slot).ref = ref
+        offset = slot * self._slot_bytes
+        array: Array = np.ndarray(shape, kind, self._memory, offset)
+        self._loans.add(array, slot).ref = _as_ref(Ref, (slot, offset, size))
         return array
 
     def find(self, array: Array) -> Ref | None:
@@ -175,9 +189,9 @@ class RingWriter:
         return self._bytes[ref.offset : ref.offset + ref.size]
 
     def _collect(self) -> None:
-        """Free the slots of loans that have ended. A destructor may run anywhere, so it only leaves a note."""
+        """Free the slots of loans that have ended: a destructor may run anywhere, so it only leaves a note."""
         while self._returned:
-            self.release(self._returned.popleft())
+            self._end_use(self._returned.popleft())
 
 
 class RingReader:
@@ -185,8 +199,7 @@ class RingReader:
 
     def __init__(self, fd: int, spec: RingSpec) -> None:
         self.spec = spec
-        self._memory = pages.mapped(fd, spec.size, mmap.PROT_READ)
-        pages.touch(self._memory, spec.touched_bytes, writes=False)
+        self._memory = pages.mapped(fd, spec.size, spec.touched_bytes, writes=False)
         self._leases = Leases(lambda _: None)
 
     def on_end(self, told: Callable[[int], None]) -> None:

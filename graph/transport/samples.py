@@ -14,7 +14,7 @@ import numpy as np
 
 from graph.transport.iceoryx import PAGE, Service, buffer, number_of
 from graph.transport.pages import MADV_POPULATE_WRITE
-from graph.transport.ring import ALIGNMENT, Array, Bytes, Leases, Ref, RingSpec
+from graph.transport.ring import ALIGNMENT, Array, Bytes, Leases, Ref, RingSpec, dtype_of
 
 NUMBERS = 0xFFFF_FFFF  # a datagram has 32 bits for a slot, and the last value means something else
 
@@ -106,12 +106,14 @@ class SampleWriter:
                 del self._fillings[slot]
                 self._unpublished.pop(slot, None)
 
-    def loan(self, size: int) -> Bytes | None:
+    def loan(self, shape: tuple[int, ...], dtype: Any = "uint8") -> Array | None:
         """See `Writer.loan`."""
+        kind = dtype_of(dtype)
+        size = math.prod(shape) * kind.itemsize
         if size > self.spec.slot_bytes or (slot := self.acquire()) is None:
             return None
         # The memory stays mapped as long as the publisher lives, so whoever keeps the array keeps it too.
-        array: Bytes = np.frombuffer(buffer(self._fillings[slot].start, size, self._publisher), np.uint8)
+        array: Array = np.ndarray(shape, kind, buffer(self._fillings[slot].start, size, self._publisher))
         self._loans.add(array, slot)
         return array
 

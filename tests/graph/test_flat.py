@@ -146,7 +146,7 @@ def test_what_is_not_flat_is_pickled_and_arrives_as_it_was(ends, name):
 
 def test_a_loan_is_not_copied(ends):
     ring, _ = ends
-    loan = ring.loan(9000)
+    loan = ring.loan((9000,))
     loan[:] = 7
     slot = ring.find(loan).slot
     got, _, slots = sent(ends, Anything(loan))

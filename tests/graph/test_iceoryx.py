@@ -81,7 +81,7 @@ def test_too_little_room_in_shared_memory_is_told_before_anything_starts(monkeyp
 
 @needs_iceoryx2
 def test_an_array_that_is_sent_again_is_copied(edge):
-    array = edge.outlet.loan(SLOT)
+    array = edge.outlet.loan((SLOT,), np.uint8)
     array[:] = 7
     assert edge.ring.find(array) is not None
     for seq in range(3):
@@ -95,7 +95,7 @@ def test_an_array_that_is_sent_again_is_copied(edge):
 
 @needs_iceoryx2
 def test_what_nodes_beside_the_producer_still_look_at_is_not_written_over(edge):
-    kept = edge.outlet.loan(SLOT)
+    kept = edge.outlet.loan((SLOT,), np.uint8)
     kept[:] = 200
     edge.offer(0, kept)
     edge.take()
@@ -107,7 +107,7 @@ def test_what_nodes_beside_the_producer_still_look_at_is_not_written_over(edge):
 
 @needs_iceoryx2
 def test_arrays_are_found_in_whatever_order_they_were_loaned_and_are_sent(edge):
-    first, second, third = (edge.outlet.loan(SLOT) for _ in range(3))
+    first, second, third = (edge.outlet.loan((SLOT,), np.uint8) for _ in range(3))
     for i, array in enumerate((first, second, third)):
         array[:] = i
     edge.offer(0, [third, first])
