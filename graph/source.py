@@ -22,10 +22,13 @@ class SourceStep(Step):
         super().__init__(planned, wiring, builder)
         self._door, self._lossless, self._frames = door, lossless, frames
         self._seqs = self.tally.seqs
-        self._index = {name: i for i, name in enumerate(self._types)}
+        origin = self.spec.name
+        self._outputs = {
+            name: (i, f"{origin}.{name}" if name else origin, kind, self.targets[name])
+            for i, (name, kind) in enumerate(self._types.items())
+        }
         self._is_free = planned.spec.in_flight is None and not self._blocking
         """Whether every capture may enter, always."""
-        self._origins = {name: f"{self.spec.name}.{name}" if name else self.spec.name for name in self._types}
 
     def advance(self) -> bool:
         """See `Step.advance`."""
@@ -81,24 +84,24 @@ class SourceStep(Step):
         times = [c.captured_ns for name in self._types if (c := getattr(out, name)) is not None]
         for name in self._types if times else ():
             if getattr(out, name) is None:
-                seq = self._seqs[self._index[name]] - 1
-                stamp = Stamp(self._origins[name], seq, max(times), max(times) - now_ns)
-                for give in self.targets[name]:
+                index, origin, _, targets = self._outputs[name]
+                stamp = Stamp(origin, self._seqs[index] - 1, max(times), max(times) - now_ns)
+                for give in targets:
                     give(stamp, None, now_ns, ticket)
 
     def _emit(self, name: str, captured: Any, now_ns: int, ticket: Ticket | None, *, may_enter: bool) -> int:
         """Number and stamp a capture, and send it on if it may enter; how many are missing before it."""
-        if type(captured) is not Captured or not isinstance(captured.message, self._types[name]):
-            raise self.wrong(getattr(captured, "message", captured), self._types[name], None)
+        index, origin, kind, targets = self._outputs[name]
+        if type(captured) is not Captured or not isinstance(captured.message, kind):
+            raise self.wrong(getattr(captured, "message", captured), kind, None)
         message, captured_ns, seq = captured
-        index = self._index[name]
         expected = self._seqs[index]
         if seq is None:
             seq = expected
         missing = seq - expected if seq > expected and expected else 0
         self._seqs[index] = seq + 1
         if may_enter:
-            stamp = Stamp(self._origins[name], seq, captured_ns, captured_ns - now_ns if self._lossless else 0)
-            for give in self.targets[name]:
+            stamp = Stamp(origin, seq, captured_ns, captured_ns - now_ns if self._lossless else 0)
+            for give in targets:
                 give(stamp, message, now_ns, ticket)
         return missing

@@ -19,7 +19,7 @@ PLAIN = frozenset((type(None), bool, int, float, str, bytes, tuple))
 PICKLING = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
 
 Place: TypeAlias = Callable[[np.ndarray[Any, Any]], tuple[int, ...]]
-"""Finds a place for an array without gaps: slot and offset."""
+"""Finds a place for an array: slot and offset; NotFlat for one with gaps."""
 Lease: TypeAlias = Callable[[int, int, tuple[int, ...], np.dtype[Any]], np.ndarray[Any, Any]]
 """The array in a slot, at an offset, with this shape and dtype."""
 
@@ -38,8 +38,6 @@ class NotFlat(ValueError):
     """A message that this module leaves to pickle."""
 
 
-_layouts: dict[type, Layout | None] = {}
-_codes: dict[np.dtype[Any], str] = {}
 _new = object.__new__
 
 
@@ -52,7 +50,7 @@ def taken_apart(value: Any, place: Place) -> tuple[Any, ...]:
         NotFlat: Something in it is no plain value, array or frozen dataclass with slots of such.
     """
     cls = type(value)
-    layout = _layouts[cls] if cls in _layouts else _layout(cls)
+    layout = _layouts[cls]
     if layout is None:
         raise NotFlat(cls)
     values: list[Any] = []
@@ -61,11 +59,8 @@ def taken_apart(value: Any, place: Place) -> tuple[Any, ...]:
         x = getattr(value, name)
         kind = type(x)
         if kind is np.ndarray:
-            dtype = x.dtype
-            if not x.flags.c_contiguous:
-                raise NotFlat(kind)
             where = x.tobytes() if x.nbytes <= SMALL else place(x)
-            others.append((len(values), where, _codes.get(dtype) or _code(dtype), x.shape))
+            others.append((len(values), where, _codes[x.dtype], x.shape))
             x = None
         elif kind not in PLAIN:
             others.append((len(values), taken_apart(x, place), None, None))
@@ -85,53 +80,55 @@ def put_together(parts: tuple[Any, ...], lease: Lease) -> Any:
             values[i] = lease(slot, offset, shape, _dtypes[code])
         else:
             values[i] = np.ndarray(shape, _dtypes[code], where)
-    cls, setters = _known[key]
+    cls, _, _, setters = _known[key]
     value: Any = _new(cls)
     for i, put in setters:
         put(value, values[i])
     return value
 
 
-def _code(dtype: np.dtype[Any]) -> str:
-    if dtype.kind not in KINDS:
-        raise NotFlat(dtype)
-    _codes[dtype] = dtype.str
-    return dtype.str
-
-
-def _layout(cls: type) -> Layout | None:
+class _Layouts(dict[type, Layout | None]):
     """The layout of a frozen dataclass with slots, whose fields are all that it has; None: of another class."""
-    layout = None
-    own = {name for base in cls.__mro__[:-1] for name in vars(base) if name in PICKLING}
-    made = {
-        name for name in own if getattr(getattr(cls, name), "__module__", "") == "dataclasses"
-    }  # for frozen ones with slots
-    if dataclasses.is_dataclass(cls) and cls.__dictoffset__ == 0 and own == made and "<locals>" not in cls.__qualname__:
+
+    def __missing__(self, cls: type) -> Layout | None:
+        own = {name for base in cls.__mro__[:-1] for name in vars(base) if name in PICKLING}
+        made = {  # for frozen ones with slots
+            name for name in own if getattr(getattr(cls, name), "__module__", "") == "dataclasses"
+        }
+        if not dataclasses.is_dataclass(cls) or cls.__dictoffset__ or own != made or "<locals>" in cls.__qualname__:
+            return self.setdefault(cls, None)
         names = [f.name for f in dataclasses.fields(cls)]
         setters = [(i, getattr(cls, name).__set__) for i, name in enumerate(names)]
-        layout = Layout(cls, f"{cls.__module__}:{cls.__qualname__}", names, setters)
-    _layouts[cls] = layout
-    return layout
+        return self.setdefault(cls, Layout(cls, f"{cls.__module__}:{cls.__qualname__}", names, setters))
+
+
+class _Known(dict[str, Layout]):
+    """The same by the key of the class, which is looked for once."""
+
+    def __missing__(self, key: str) -> Layout:
+        module, _, name = key.partition(":")
+        cls: Any = importlib.import_module(module)
+        for part in name.split("."):
+            cls = getattr(cls, part)
+        layout = _layouts[cls]
+        assert layout is not None
+        return self.setdefault(key, layout)
+
+
+class _Codes(dict[np.dtype[Any], str]):
+    """What says all of a dtype; NotFlat where nothing so short does."""
+
+    def __missing__(self, dtype: np.dtype[Any]) -> str:
+        if dtype.kind not in KINDS:
+            raise NotFlat(dtype)
+        return self.setdefault(dtype, dtype.str)
 
 
 class _Dtypes(dict[str, np.dtype[Any]]):
-    """Dtypes by their code, each made once."""
+    """Dtypes by their code."""
 
     def __missing__(self, code: str) -> np.dtype[Any]:
         return self.setdefault(code, np.dtype(code))
 
 
-class _Known(dict[str, tuple[type, Sequence[tuple[int, Callable[[Any, Any], None]]]]]):
-    """Classes and what sets their fields, by their key; each is looked for once."""
-
-    def __missing__(self, key: str) -> tuple[type, Sequence[tuple[int, Callable[[Any, Any], None]]]]:
-        module, _, name = key.partition(":")
-        cls: Any = importlib.import_module(module)
-        for part in name.split("."):
-            cls = getattr(cls, part)
-        layout = _layout(cls)
-        assert layout is not None
-        return self.setdefault(key, (cls, layout.setters))
-
-
-_dtypes, _known = _Dtypes(), _Known()
+_layouts, _known, _codes, _dtypes = _Layouts(), _Known(), _Codes(), _Dtypes()

@@ -40,6 +40,9 @@ class Writer(Protocol):
     def loan(self, shape: tuple[int, ...], dtype: Any = "uint8") -> Array | None:
         """A writable array in a slot, which is in use as long as it or a view of it lives; None: none is free."""
 
+    def lent(self, array: Array) -> Ref | None:
+        """Where `array` lies, if it is the very one that `loan` gave and readers can still be sent there."""
+
     def find(self, array: Array) -> Ref | None:
         """Where `array`, which has no gaps, lies, if readers can still be sent there; None: elsewhere."""
 

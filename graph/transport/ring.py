@@ -170,13 +170,18 @@ class RingWriter:
         self._loans.add(array, slot).ref = _as_ref(Ref, (slot, offset, size))
         return array
 
+    def lent(self, array: Array) -> Ref | None:
+        """See `Writer.lent`."""
+        lease = self._loans.get(id(array))
+        return None if lease is None else lease.ref
+
     def find(self, array: Array) -> Ref | None:
-        """Where `array`, which has no gaps, lies in the ring; None: elsewhere."""
+        """See `Writer.find`."""
         base = array.base
         if base is None:  # it has memory of its own
             return None
-        lease = self._loans.get(id(base)) or self._loans.get(id(array))
-        if lease is not None and lease.ref.size == array.nbytes:  # all of what was lent
+        lease = self._loans.get(id(base))
+        if lease is not None and lease.ref.size == array.nbytes:  # all of what was lent, in another shape
             return lease.ref
         # Asking an array for its address takes longer than all the rest of a message.
         offset = array.__array_interface__["data"][0] - self._address

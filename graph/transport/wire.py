@@ -164,10 +164,15 @@ class _Packer:
         return array.__reduce_ex__(5)
 
     def placed(self, array: npt.NDArray[Any]) -> tuple[int, int]:
-        """Where an array without gaps lies, or was copied to."""
-        slot, offset, _ = self.ring.find(array) or self.copied(np.frombuffer(array, np.uint8))
+        """Where an array lies, or was copied to; NotFlat for one with gaps."""
+        slot, offset, _ = self.ring.lent(array) or self._found(array)
         self.slots.append(slot)
         return slot, offset
+
+    def _found(self, array: npt.NDArray[Any]) -> Ref:
+        if not array.flags.c_contiguous:
+            raise flat.NotFlat(array.strides)
+        return self.ring.find(array) or self.copied(np.frombuffer(array, np.uint8))
 
     def copied(self, array: Bytes) -> Ref:
         ref = self.place(array.nbytes)
