@@ -8,12 +8,11 @@ from threading import Lock
 from typing import Any
 
 from graph.bell import Bell
-from graph.node import Stamp
+from graph.node import Stamp, of_fields
 from graph.packet import Packet, Ticket
 from graph.spec import Policy
 from graph.tally import DROPPED, HANDED, OFFERED, TAKEN, THINNED, Cause, EdgeTally
 
-_as_packet = tuple.__new__  # the constructor of a NamedTuple is Python, and takes thrice as long
 HOLD_WINDOW = 64  # a held edge keeps what a slower anchor may still ask for, not more
 
 
@@ -101,7 +100,7 @@ class Mailbox:
             self._books[OFFERED] += 1
         elif not self.tells_absence:
             return
-        packet = _as_packet(Packet, (stamp, message, sent_ns, ticket))
+        packet = of_fields(Packet, (stamp, message, sent_ns, ticket))
         if self._is_special:
             self._put_special(packet)
             return

@@ -11,7 +11,7 @@ from threading import Thread
 from time import monotonic_ns
 from typing import Any
 
-from graph import timeslice
+from graph import wakeup
 from graph.bell import Bell
 from graph.errors import WorkerError
 from graph.step import Step
@@ -70,8 +70,9 @@ class Worker:
 
     def step_all(self) -> None:
         """Step the nodes, each when it is ready, until all are over or `stop` is called."""
+        wakeup.sharpen_clock()
         if self.preempts:
-            timeslice.shorten()
+            wakeup.shorten_slice()
         steps = self.steps
         while not self.stopping:
             moved = False

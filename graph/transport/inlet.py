@@ -10,14 +10,13 @@ from typing import Any
 
 from graph.bell import Bell, SocketBell
 from graph.mailbox import Mailbox
-from graph.node import Stamp
+from graph.node import Stamp, of_fields
 from graph.packet import Ticket
 from graph.tally import Cause
 from graph.transport import wire
 from graph.transport.memory import Reader
 from graph.transport.queue import LARGEST, QueueReader
 
-_as_stamp = tuple.__new__  # the constructor of a NamedTuple is Python, and takes thrice as long
 HELLO = 64  # bytes of what comes through the socket: with it come the descriptors of the queue
 
 
@@ -117,7 +116,7 @@ class Inlet:
             if not self._ring.settle():
                 self._lose("lost")
                 message, ticket = None, None
-        self._mailbox.offer(_as_stamp(Stamp, (origin, seq, captured_ns, offset_ns)), message, sent_ns, ticket)
+        self._mailbox.offer(of_fields(Stamp, (origin, seq, captured_ns, offset_ns)), message, sent_ns, ticket)
 
     def _is_read(self, slot: int) -> None:
         """An array in a slot is not looked at any more."""

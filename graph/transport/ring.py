@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from graph.node import of_fields
 from graph.transport import pages
 
 Array = npt.NDArray[Any]
@@ -26,9 +27,7 @@ Transport = Literal["slots", "iceoryx2"]
 
 ALIGNMENT = 64  # a cache line, and what vector instructions want
 
-
 _BYTE = np.dtype(np.uint8)
-_as_ref = tuple.__new__  # the constructor of a NamedTuple is Python, and takes thrice as long
 
 
 class RingSpec(NamedTuple):
@@ -167,7 +166,7 @@ class RingWriter:
             return None
         offset = slot * self._slot_bytes
         array: Array = np.ndarray(shape, kind, self._memory, offset)
-        self._loans.add(array, slot).ref = _as_ref(Ref, (slot, offset, size))
+        self._loans.add(array, slot).ref = of_fields(Ref, (slot, offset, size))
         return array
 
     def lent(self, array: Array) -> Ref | None:

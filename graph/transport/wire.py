@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from graph.node import Stamp
+from graph.node import Stamp, of_fields
 from graph.transport import flat, lending
 from graph.transport.flat import SMALL, Lease
 from graph.transport.memory import Writer
@@ -35,7 +35,6 @@ _VERSION = 2  # of marshal: later ones look for values that are repeated, which 
 _INLINE = 0xFFFF_FFFF  # in place of a slot: the bytes follow the fields
 _NOTE = struct.Struct("<BI")
 _BYTES = np.dtype(np.uint8)
-_as_stamp = _as_encoded = tuple.__new__  # the constructor of a NamedTuple is Python, and takes thrice as long
 
 
 class Unsendable(ValueError):
@@ -89,7 +88,7 @@ def encode(ring: Writer, stamp: Stamp, message: Any, sent_ns: int, *, has_ticket
         parts = flat.taken_apart(message, packer.placed)
         data = marshal.dumps((FLAT, has_ticket, *stamp, sent_ns, parts), _VERSION)
         if len(data) <= DATAGRAM:
-            return _as_encoded(Encoded, (data, packer.slots, packer.held, ()))
+            return of_fields(Encoded, (data, packer.slots, packer.held, ()))
     except ValueError:  # there is something in it that is not plain
         pass
     except BaseException:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from graph import Captured, EndOfStream, Node, Stamp, timeslice
+from graph import Captured, EndOfStream, Node, Stamp, wakeup
 
 
 class Number(int):
@@ -337,7 +337,7 @@ class Slice(Node):
     """Emits how long the time slice of its thread is."""
 
     def process(self, x: Number) -> Word:
-        return Word(str(timeslice.current_ns()))
+        return Word(str(wakeup.slice_ns()))
 
 
 class Stutter(Node):

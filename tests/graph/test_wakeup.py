@@ -1,14 +1,16 @@
-"""Threads that get messages of other processes have short time slices, and nothing else about them changes."""
+"""How soon threads run that step nodes, and that nothing else about them changes."""
 
+import ctypes
 import os
 import platform
 from threading import Thread
 
 import pytest
 
-from graph import timeslice
+from graph import wakeup
 from tests.graph.helpers import lines, run, toy
 
+PR_GET_TIMERSLACK = 30
 KERNEL = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
 since_6_12 = pytest.mark.skipif(KERNEL < (6, 12), reason="a Linux before 6.12 has one slice for all threads")
 
@@ -24,17 +26,17 @@ def in_a_thread(do):
 
 @since_6_12
 def test_a_slice_is_shortened_for_one_thread_alone():
-    before = timeslice.current_ns()
-    assert before > timeslice.SLICE_NS
-    assert in_a_thread(lambda: (timeslice.shorten(), timeslice.current_ns())) == (True, timeslice.SLICE_NS)
-    assert timeslice.current_ns() == before
+    before = wakeup.slice_ns()
+    assert before > wakeup.SLICE_NS
+    assert in_a_thread(lambda: (wakeup.shorten_slice(), wakeup.slice_ns())) == (True, wakeup.SLICE_NS)
+    assert wakeup.slice_ns() == before
 
 
 @since_6_12
 def test_a_thread_stays_as_nice_as_it_was():
     def nice_then_short():
         os.setpriority(os.PRIO_PROCESS, 0, 5)  # on Linux: of this thread
-        return timeslice.shorten(), os.getpriority(os.PRIO_PROCESS, 0)
+        return wakeup.shorten_slice(), os.getpriority(os.PRIO_PROCESS, 0)
 
     assert in_a_thread(nice_then_short) == (True, 5)
 
@@ -42,15 +44,30 @@ def test_a_thread_stays_as_nice_as_it_was():
 def test_a_thread_with_a_policy_of_its_own_is_left_alone():
     def batch_then_short():
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-        before = timeslice.current_ns()
-        return timeslice.shorten(), timeslice.current_ns() == before, os.sched_getscheduler(0)
+        before = wakeup.slice_ns()
+        return wakeup.shorten_slice(), wakeup.slice_ns() == before, os.sched_getscheduler(0)
 
     assert in_a_thread(batch_then_short) == (False, True, os.SCHED_BATCH)
 
 
 def test_a_processor_whose_calls_are_not_known_is_left_alone(monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
-    assert in_a_thread(lambda: (timeslice.shorten(), timeslice.current_ns())) == (False, 0)
+    assert in_a_thread(lambda: (wakeup.shorten_slice(), wakeup.slice_ns())) == (False, 0)
+
+
+def slack_ns():
+    """How late a sleep of this thread may end."""
+    return ctypes.CDLL(None).prctl(PR_GET_TIMERSLACK)
+
+
+def test_the_clock_is_sharpened_for_one_thread_alone():
+    def before_and_after():
+        before = slack_ns()
+        wakeup.sharpen_clock()
+        return before, slack_ns()
+
+    assert in_a_thread(before_and_after) == (slack_ns(), 1)
+    assert slack_ns() > 1
 
 
 def slices_of(placement, tmp_path, workers):
@@ -65,16 +82,16 @@ def slices_of(placement, tmp_path, workers):
 
 @since_6_12
 def test_who_alone_gets_what_another_process_sends_takes_its_place(tmp_path):
-    assert slices_of("processes", tmp_path, ["a"]) == [timeslice.SLICE_NS]
+    assert slices_of("processes", tmp_path, ["a"]) == [wakeup.SLICE_NS]
 
 
 @since_6_12
 def test_who_sends_to_several_is_not_held_up_by_the_first(tmp_path):
-    usual = timeslice.current_ns()
+    usual = wakeup.slice_ns()
     assert slices_of("processes", tmp_path, ["a", "b"]) == [usual, usual]
 
 
 @since_6_12
 @pytest.mark.parametrize("placement", ["inline", "threads"])
 def test_within_one_process_slices_stay_as_they_are(placement, tmp_path):
-    assert slices_of(placement, tmp_path, ["a"]) == [timeslice.current_ns()]
+    assert slices_of(placement, tmp_path, ["a"]) == [wakeup.slice_ns()]
