@@ -31,6 +31,10 @@ class Writer(Protocol):
     def acquire(self) -> int | None:
         """A slot with one use, or None when all are in use."""
 
+    @property
+    def is_scarce(self) -> bool:
+        """Whether all slots are in use that have pages: the next one would have to wait for some."""
+
     def use(self, slot: int) -> None:
         """Count one more user of a slot."""
 

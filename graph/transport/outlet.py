@@ -48,6 +48,8 @@ class Outlet:
 
     def loan(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """A writable array, in a slot if one is free."""
+        if self.ring.is_scarce:  # some may have come back; new pages take milliseconds
+            self._drain()
         found = self.ring.loan(shape, dtype)
         if found is None:
             self._drain()

@@ -118,6 +118,8 @@ class RingWriter:
         self._address = self._bytes.__array_interface__["data"][0]
         self._uses = [0] * spec.slots
         self._free = list(reversed(range(spec.slots)))  # the one used last comes first: its pages are there, and warm
+        self._begun = min(spec.touched, spec.slots)
+        """How many slots have pages: those from the start, and those that were ever used."""
         self._returned: deque[int] = deque()
         self._loans = Leases(self._returned.append)
         self._lock = Lock()
@@ -130,6 +132,7 @@ class RingWriter:
                 return None
             slot = self._free.pop()
             self._uses[slot] = 1
+            self._begun = max(self._begun, slot + 1)
             return slot
 
     @property
@@ -138,6 +141,13 @@ class RingWriter:
         with self._lock:
             self._collect()
             return bool(self._free)
+
+    @property
+    def is_scarce(self) -> bool:
+        """See `Writer.is_scarce`."""
+        with self._lock:
+            self._collect()
+            return len(self._free) <= self.spec.slots - self._begun
 
     def use(self, slot: int) -> None:
         """Count one more user of a slot."""

@@ -92,6 +92,11 @@ class SampleWriter:
             self.release(self._returned.popleft())
         return len(self._fillings) < self.spec.slots
 
+    @property
+    def is_scarce(self) -> bool:
+        """See `Writer.is_scarce`: which samples have pages is not known here."""
+        return False
+
     def use(self, slot: int) -> None:
         """See `Writer.use`."""
         with self._lock:

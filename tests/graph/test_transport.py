@@ -426,6 +426,23 @@ def test_without_a_slot_messages_are_lost_as_full_and_counted(edge):
     assert edge.take()[0] == 6
 
 
+def test_slots_that_came_back_are_lent_again_before_others_need_new_pages():
+    edge = Edge(spec=RingSpec(8, SLOT, 2, "slots", 1))
+    used = set()
+    for seq in range(20):
+        loan = edge.outlet.loan((SLOT,), "uint8")
+        used.add(edge.ring.lent(loan).slot)
+        edge.offer(seq, loan)
+        del loan
+        assert edge.take() is not None
+    assert used == {0, 1}
+    kept = [edge.outlet.loan((SLOT,), "uint8") for _ in range(8)]
+    assert {edge.ring.lent(loan).slot for loan in kept} == set(range(8))  # the others are there when they are needed
+    assert edge.ring.lent(edge.outlet.loan((SLOT,), "uint8")) is None
+    del kept
+    edge.close()
+
+
 def test_a_consumer_that_is_gone_gives_all_back(edge):
     for seq in range(3):
         edge.offer(seq, np.zeros(SLOT, np.uint8))
