@@ -710,5 +710,6 @@ def test_what_the_worker_waits_for_is_armed_again_when_the_thread_beside_it_was_
     bell.ring()
     waiter.join()
     bell.close()
+    assert read == [b"x"] * 3
     for end in (*pairs[0], *pairs[1]):
         end.close()
