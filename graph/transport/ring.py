@@ -99,6 +99,30 @@ class Leases(dict[int, Lease]):
         self.on_end(lease.slot)
 
 
+class _Kept(np.ndarray[Any, Any]):
+    """An array that stays, so that views of it can be given out: plain arrays, each of them the base of its own views.
+
+    To make such a view takes a third of what an array of the same memory takes. numpy hands on as a base what has the
+    class of the view, so that a view of a plain array would not count as one of those that were given out.
+    """
+
+
+class Places(dict[tuple[int, tuple[int, ...], np.dtype[Any]], _Kept]):
+    """The memory of a ring as arrays, by offset, shape and dtype."""
+
+    MOST = 1024
+
+    def __init__(self, memory: memoryview) -> None:
+        super().__init__()
+        self._memory = memory
+
+    def __missing__(self, key: tuple[int, tuple[int, ...], np.dtype[Any]]) -> _Kept:
+        offset, shape, dtype = key
+        if len(self) >= self.MOST:  # arrays of ever new shapes
+            self.clear()
+        return self.setdefault(key, _Kept(shape, dtype, self._memory, offset))
+
+
 def create(spec: RingSpec) -> int:
     """A descriptor of new memory for a ring; whoever calls closes it."""
     fd = os.memfd_create("cauce-ring")
@@ -115,6 +139,7 @@ class RingWriter:
         self.spec, self._slot_bytes = spec, spec.slot_bytes
         self._memory = pages.mapped(fd, spec.size, spec.touched_bytes, writes=True)
         self._bytes: Bytes = np.frombuffer(self._memory, np.uint8)
+        self._places = Places(self._memory)
         self._address = self._bytes.__array_interface__["data"][0]
         self._uses = [0] * spec.slots
         self._free = list(reversed(range(spec.slots)))  # the one used last comes first: its pages are there, and warm
@@ -175,7 +200,7 @@ class RingWriter:
         if size > self._slot_bytes or (slot := self.acquire()) is None:
             return None
         offset = slot * self._slot_bytes
-        array: Array = np.ndarray(shape, kind, self._memory, offset)
+        array: Array = self._places[offset, shape, kind].view(np.ndarray)
         self._loans.add(array, slot).ref = of_fields(Ref, (slot, offset, size))
         return array
 
@@ -213,7 +238,7 @@ class RingReader:
 
     def __init__(self, fd: int, spec: RingSpec) -> None:
         self.spec = spec
-        self._memory = pages.mapped(fd, spec.size, spec.touched_bytes, writes=False)
+        self._places = Places(pages.mapped(fd, spec.size, spec.touched_bytes, writes=False))
         self._leases = Leases(lambda _: None)
 
     def on_end(self, told: Callable[[int], None]) -> None:
@@ -222,7 +247,7 @@ class RingReader:
 
     def lease(self, slot: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """The array at an offset."""
-        array: Array = np.ndarray(shape, dtype, self._memory, offset)
+        array: Array = self._places[offset, shape, dtype].view(np.ndarray)
         self._leases.add(array, slot)
         return array
 
