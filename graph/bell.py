@@ -49,7 +49,7 @@ class SocketBell(Bell):
     and has a use for what may come, for one event.
     """
 
-    __slots__ = ("_closed", "_epoll", "_event", "_is_parked", "_listeners", "_patient", "_thread", "_waits")
+    __slots__ = ("_alone", "_closed", "_epoll", "_event", "_is_parked", "_listeners", "_patient", "_thread", "_waits")
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -57,19 +57,29 @@ class SocketBell(Bell):
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._event, select.EPOLLIN | select.EPOLLET)
         self._listeners: dict[int, Callable[[], None]] = {}
+        self._alone: dict[int, Callable[[], None]] = {}
         self._patient: list[tuple[int, Callable[[], bool]]] = []
         self._waits = self._closed = self._is_parked = False
         self._thread = Thread(target=self._listen, name=f"cauce-{name}-post", daemon=True)
         self._thread.start()
 
     def watch(
-        self, fd: int, listener: Callable[[], None], *, is_urgent: bool, when: Callable[[], bool] = lambda: True
+        self,
+        fd: int,
+        listener: Callable[[], None],
+        *,
+        is_urgent: bool,
+        when: Callable[[], bool] = lambda: True,
+        alone: Callable[[], None] | None = None,
     ) -> None:
         """Call `listener`, in the thread that waits or in one beside it, when there is something to read at `fd`.
 
         Where it is not urgent, only while the worker has nothing else to do, and `when` says that it would help.
+        In its place `alone` is called where the thread that waits was woken by this and nothing else: it may step.
         """
         self._listeners[fd] = listener
+        if alone is not None:
+            self._alone[fd] = alone
         if is_urgent:
             self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
         else:
@@ -79,6 +89,7 @@ class SocketBell(Bell):
 
     def forget(self, fd: int) -> None:
         """End what `watch` began, before `fd` is closed."""
+        self._alone.pop(fd, None)
         if self._listeners.pop(fd, None) is not None:
             self._patient = [other for other in self._patient if other[0] != fd]
             self._epoll.unregister(fd)
@@ -93,18 +104,23 @@ class SocketBell(Bell):
     def wait(self, timeout_s: float | None = None) -> None:
         """See `Bell.wait`."""
         self._waits = True  # from here on a ring writes the event; one from before is seen on the next line
+        events = None
         if not self.rung:
             for fd, when in self._patient:
                 if when():
                     self._arm(fd)
             events = self._epoll.poll(timeout_s)
-            self._waits = False
-            self.rung = True  # what the listeners put into mailboxes need not wake the thread that runs them
-            self._tell(events)
-        self._waits = self.rung = False
+        self._waits = False
         if self._is_parked:
             self._is_parked = False
             self._queue.put(None)
+        if events:
+            self.rung = True  # what the listeners put into mailboxes need not wake the thread that runs them
+            if len(events) == 1 and (listener := self._alone.get(events[0][0])) is not None:
+                listener()
+            else:
+                self._tell(events)
+        self.rung = False
 
     def leave(self) -> None:
         """See `Bell.leave`: from now on everything is urgent."""

@@ -163,6 +163,13 @@ class Mailbox:
         """A message went straight to the consumer."""
         self._books[HANDED] += 1
 
+    def was_passed(self) -> None:
+        """A message from another process went straight to the consumer."""
+        self._books[OFFERED] += 1
+        self._books[TAKEN] += 1
+        if self.on_taken is not None:
+            self.on_taken()
+
     def was_stale(self) -> None:
         """The packet taken last turned out to be too old to be used."""
         self._books[TAKEN] -= 1

@@ -153,14 +153,17 @@ class Site:
 
     def _shorten(self, edge: PlannedEdge) -> None:
         """Let packets skip the mailbox where it would hand over within one thread and has nothing to decide."""
-        if edge.source not in self.steps:
-            return
-        source, target = self.steps[edge.source], self.steps[edge.target]
+        target = self._direct(edge)
+        if target is not None and self._homes.get(edge.source) is self._homes[edge.target]:
+            gives = self.steps[edge.source].targets[edge.output]
+            gives[gives.index(self.mailboxes[edge].offer)] = target.receive
+
+    def _direct(self, edge: PlannedEdge) -> WorkStep | None:
+        """The step at the end of an edge, where it may be given what comes and its mailbox has nothing to decide."""
+        target = self.steps[edge.target]
         plain = edge.every == 1 and edge.max_age_ms is None and len(target.planned.edges) == 1
         plain = plain and not edge.is_picky and target.spec.batch is None  # which has to see how many wait
-        if plain and self._homes[edge.source] is self._homes[edge.target] and isinstance(target, WorkStep):
-            gives = source.targets[edge.output]
-            gives[gives.index(self.mailboxes[edge].offer)] = target.receive
+        return target if plain and isinstance(target, WorkStep) else None
 
     def connect_out(self, edge: PlannedEdge, end: socket.socket, *, is_new: bool) -> None:
         """Send what leaves by `edge` to `end`, which becomes ours; `is_new`: its consumer has just been started."""
@@ -174,9 +177,9 @@ class Site:
         worker = self._homes[edge.target]
         worker.preempts &= spec.readers == 1  # whoever has others to tell as well must be let go on
         try:
-            bell, on_error = worker.bell, partial(self._unreadable, edge)
+            bell, on_error, taker = worker.bell, partial(self._unreadable, edge), self._direct(edge)
             reader = memory.reader(ring, spec)
-            self._inlets[edge] = Inlet(self.mailboxes[edge], bell, end, reader, on_error=on_error)
+            self._inlets[edge] = Inlet(self.mailboxes[edge], bell, end, reader, on_error=on_error, taker=taker)
         finally:
             memory.close(ring)
 

@@ -135,16 +135,26 @@ class WorkStep(Step):
         except Exception as e:
             self.raised(e, stamp)
 
+    def is_idle(self) -> bool:
+        """Whether nothing waits, and a message could be processed."""
+        busy = self.is_over or self.wake_at_ns or self.cells[BUSY_SINCE] or self._home.stopping
+        return not (busy or self._inbox.packets or (self._blocking and not self.has_room()))
+
     def receive(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """Process a message at once, handed over in the same thread; what cannot be processed now waits."""
         mailbox = self._inbox
         assert isinstance(mailbox, Mailbox)
-        busy = self.is_over or self.wake_at_ns or self.cells[BUSY_SINCE] or (self._blocking and not self.has_room())
-        if message is None or mailbox.packets or busy or self._home.stopping:
+        if message is None or not self.is_idle():
             mailbox.offer(stamp, message, sent_ns, ticket)
         else:
             mailbox.was_handed()
             self._take_in(stamp, message, sent_ns, ticket)
+
+    def take_over(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
+        """Process a message that has come alone from another process, as the node is idle."""
+        assert isinstance(self._inbox, Mailbox)
+        self._inbox.was_passed()
+        self._take_in(stamp, message, sent_ns, ticket)
 
     def _take_in(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """Process the message of the only edge."""

@@ -6,7 +6,7 @@ import errno
 import socket
 from collections.abc import Callable
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 from graph.bell import Bell, SocketBell
 from graph.mailbox import Mailbox
@@ -18,6 +18,18 @@ from graph.transport.memory import Reader
 from graph.transport.queue import LARGEST, QueueReader
 
 HELLO = 64  # bytes of what comes through the socket: with it come the descriptors of the queue
+
+
+class Taker(Protocol):
+    """A node that may be given what comes past its mailbox, by the thread of its worker."""
+
+    def is_idle(self) -> bool:
+        """Whether it has nothing else to do and can process a message."""
+        ...
+
+    def take_over(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
+        """Process a message; the node has just said that it is idle."""
+        ...
 
 
 class Inlet:
@@ -34,10 +46,11 @@ class Inlet:
         ring: Reader,
         *,
         on_error: Callable[[Exception], None],
+        taker: Taker | None = None,
     ) -> None:
         assert isinstance(bell, SocketBell)
         self._mailbox, self._bell, self._socket, self._on_error = mailbox, bell, end, on_error
-        self._ring = ring
+        self._ring, self._taker = ring, taker
         ring.on_end(self._is_read)
         self._queue: QueueReader | None = None
         self._number = 0
@@ -79,26 +92,53 @@ class Inlet:
                 if len(descriptors) < 2:
                     raise OSError(errno.EMFILE, "no descriptor is left for an edge between processes; raise ulimit -n")
                 self._queue = QueueReader(*descriptors)
-                self._bell.watch(self._queue.event, self.drain, is_urgent=self._mailbox.policy != "block")
+                alone = None if self._taker is None else self._pass_on
+                is_urgent = self._mailbox.policy != "block"
+                self._bell.watch(self._queue.event, self.drain, is_urgent=is_urgent, alone=alone)
 
     def _take_all(self) -> None:
         """Take in what the queue holds. The lock is held."""
         if self._queue is not None and self.is_open:
-            for datagram in self._queue.news():
-                self._take_in(wire.opened(datagram))
-            if self._mailbox.policy == "block" and self._queue.at - self._told_at >= LARGEST:
-                self._tell_how_many()  # it may wait for room in the queue, however few messages that are
+            self._take(self._queue, self._queue.news())
 
-    def _take_in(self, fields: tuple[Any, ...]) -> None:
+    def _take(self, queue: QueueReader, count: int) -> None:
+        for _ in range(count):
+            packet = self._packet(wire.opened(queue.take()))
+            if packet is not None:
+                self._mailbox.offer(*packet)
+        if self._mailbox.policy == "block" and queue.at - self._told_at >= LARGEST:
+            self._tell_how_many()  # it may wait for room in the queue, however few messages that are
+
+    def _pass_on(self) -> None:
+        """Give a message that came alone, while the node waits, to the node; all else goes into the mailbox."""
+        queue, taker, packet = self._queue, self._taker, None
+        assert queue is not None and taker is not None
+        with self._lock:
+            if not self.is_open:
+                return
+            count = queue.news()
+            if count == 1 and taker.is_idle():
+                packet = self._packet(wire.opened(queue.take()))
+            else:
+                self._take(queue, count)
+        if packet is None:
+            return
+        if packet[1] is None:
+            self._mailbox.offer(*packet)
+        else:
+            taker.take_over(*packet)
+
+    def _packet(self, fields: tuple[Any, ...]) -> tuple[Stamp, Any, int, Ticket | None] | None:
+        """What a datagram brings to the mailbox, if anything. The lock is held."""
         kind = fields[0]
         if kind == wire.END:
             self._mailbox.close()
-            return
+            return None
         if kind == wire.SKIP:
             for slot in fields[1]:
                 self._ring.skip(slot)
                 self.tell(wire.SLOT, slot)
-            return
+            return None
         _, has_ticket, origin, seq, captured_ns, offset_ns, sent_ns, message = fields
         if message is not None:
             self._number += 1
@@ -112,11 +152,11 @@ class Inlet:
                     self._on_error(e)
                 else:
                     self._lose("lost")
-                return
+                return None
             if not self._ring.settle():
                 self._lose("lost")
                 message, ticket = None, None
-        self._mailbox.offer(of_fields(Stamp, (origin, seq, captured_ns, offset_ns)), message, sent_ns, ticket)
+        return of_fields(Stamp, (origin, seq, captured_ns, offset_ns)), message, sent_ns, ticket
 
     def _is_read(self, slot: int) -> None:
         """An array in a slot is not looked at any more."""

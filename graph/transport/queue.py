@@ -10,7 +10,6 @@ from __future__ import annotations
 import mmap
 import os
 import socket
-from collections.abc import Iterator
 
 SIZE = 1 << 19
 LARGEST = SIZE // 4
@@ -98,23 +97,26 @@ class QueueReader:
         self.at = 0
         """How many bytes were read."""
 
-    def news(self) -> Iterator[memoryview]:
-        """The datagrams that are new, each to be used before the next one: then it may be written over."""
+    def news(self) -> int:
+        """How many datagrams have come since this was asked last: as many as are to be taken now."""
         try:
-            count = os.eventfd_read(self.event)
+            return os.eventfd_read(self.event)
         except BlockingIOError:
-            return
-        for _ in range(count):
-            self._words[0] = self.at
-            at = self.at % SIZE + _HEAD
-            size = self._words[at // _WORD]
-            if size == _WRAPPED:
-                self.at += SIZE + _HEAD - at
-                at = _HEAD
-                size = self._words[at // _WORD]
-            self.at += (size + _LENGTH + _WORD - 1) & -_WORD
-            at += _LENGTH
-            yield self._bytes[at : at + size]
+            return 0
+
+    def take(self) -> memoryview:
+        """The next datagram, to be used before another one is taken: then it may be written over."""
+        words = self._words
+        words[0] = taken = self.at
+        at = taken % SIZE + _HEAD
+        size = words[at // _WORD]
+        if size == _WRAPPED:
+            taken += SIZE + _HEAD - at
+            at = _HEAD
+            size = words[at // _WORD]
+        self.at = taken + ((size + _LENGTH + _WORD - 1) & -_WORD)
+        at += _LENGTH
+        return self._bytes[at : at + size]
 
     def close(self) -> None:
         """Read no more."""

@@ -30,7 +30,7 @@ def made():
 
 
 def taken(reader: QueueReader) -> list[bytes]:
-    return [bytes(datagram) for datagram in reader.news()]
+    return [bytes(reader.take()) for _ in range(reader.news())]
 
 
 @settings(max_examples=60, deadline=None)
@@ -82,7 +82,8 @@ def test_there_is_room_for_any_datagram_where_it_says_so(ends):
 def test_what_was_taken_stays_until_the_next_is_taken(ends):
     writer, reader = ends
     writer.put(b"a" * LARGEST)
-    (kept,) = reader.news()
+    assert reader.news() == 1
+    kept = reader.take()
     while writer.put(b"b" * 1000):
         pass
     assert bytes(kept) == b"a" * LARGEST
