@@ -8,6 +8,8 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Thread
 
+MOST_EVENTS = 16  # at once; the others are still there
+
 
 class Bell:
     """Wakes the thread of one worker. Ringing is cheap, never blocks, and is allowed anywhere, destructors included."""
@@ -109,7 +111,7 @@ class SocketBell(Bell):
             for fd, when in self._patient:
                 if when():
                     self._arm(fd)
-            events = self._epoll.poll(timeout_s)
+            events = self._epoll.poll(timeout_s, MOST_EVENTS)
         self._waits = False
         if self._is_parked:
             self._is_parked = False

@@ -6,7 +6,7 @@ from time import monotonic_ns
 from typing import Any
 
 from graph.build import Builder
-from graph.node import Captured, EndOfStream, Stamp
+from graph.node import Captured, EndOfStream, Stamp, of_fields
 from graph.packet import Door, Ticket
 from graph.plan import PlannedNode
 from graph.step import Step, Wiring
@@ -57,12 +57,11 @@ class SourceStep(Step):
 
     def _let_in(self, out: Any, now_ns: int) -> None:
         """Send on what was captured, or turn it away at the door."""
-        may_enter = self._is_free or self._may_enter()
-        ticket = self._door.enter() if may_enter and not self._is_free else None
-        if may_enter:
-            self.cells[ENTERED] += 1
-        else:
-            self.cells[AT_DOOR] += 1
+        ticket, may_enter = None, True
+        if not self._is_free:
+            may_enter = self._may_enter()
+            ticket = self._door.enter() if may_enter else None
+        self.cells[ENTERED if may_enter else AT_DOOR] += 1
         if self._sole:
             if gaps := self._emit("", out, now_ns, ticket, may_enter=may_enter):
                 self.cells[GAPS] += gaps
@@ -92,16 +91,19 @@ class SourceStep(Step):
     def _emit(self, name: str, captured: Any, now_ns: int, ticket: Ticket | None, *, may_enter: bool) -> int:
         """Number and stamp a capture, and send it on if it may enter; how many are missing before it."""
         index, origin, kind, targets = self._outputs[name]
-        if type(captured) is not Captured or not isinstance(captured.message, kind):
-            raise self.wrong(getattr(captured, "message", captured), kind, None)
+        if type(captured) is not Captured:
+            raise self.wrong(captured, kind, None)
         message, captured_ns, seq = captured
-        expected = self._seqs[index]
+        if not isinstance(message, kind):
+            raise self.wrong(message, kind, None)
+        missing, expected = 0, self._seqs[index]
         if seq is None:
             seq = expected
-        missing = seq - expected if seq > expected and expected else 0
+        elif seq > expected > 0:
+            missing = seq - expected
         self._seqs[index] = seq + 1
         if may_enter:
-            stamp = Stamp(origin, seq, captured_ns, captured_ns - now_ns if self._lossless else 0)
+            stamp = of_fields(Stamp, (origin, seq, captured_ns, captured_ns - now_ns if self._lossless else 0))
             for give in targets:
                 give(stamp, message, now_ns, ticket)
         return missing

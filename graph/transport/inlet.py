@@ -106,7 +106,7 @@ class Inlet:
             packet = self._packet(wire.opened(queue.take()))
             if packet is not None:
                 self._mailbox.offer(*packet)
-        if self._mailbox.policy == "block" and queue.at - self._told_at >= LARGEST:
+        if self._mailbox.policy == "block" and queue.read_since(self._told_at) >= LARGEST:
             self._tell_how_many()  # it may wait for room in the queue, however few messages that are
 
     def _pass_on(self) -> None:
@@ -177,7 +177,9 @@ class Inlet:
 
     def _tell_taken(self) -> None:
         """The mailbox has given out a message: tell how many that makes, before the producer can be out of room."""
-        if self._taken - self._told >= self._tells_every:
+        queue = self._queue
+        is_late = self._taken - self._told >= self._tells_every
+        if is_late or (queue is not None and queue.read_since(self._told_at) >= LARGEST):
             self._tell_how_many()
 
     @property

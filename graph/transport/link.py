@@ -29,7 +29,7 @@ class Link:
 
     def __init__(self, edge: PlannedEdge, ring: Writer, bell: Bell, tally: EdgeTally) -> None:
         self.edge = edge
-        self.tally = tally
+        self.tally, self._cells = tally, tally.cells
         self._ring, self._bell = ring, bell
         self._socket: socket.socket | None = None
         self._queue: QueueWriter | None = None
@@ -46,7 +46,8 @@ class Link:
         self._lock = Lock()
         self.is_short = False
         """Whether the producer waits for what the consumer gives back; else that need not wake it."""
-        self._is_plain = not (edge.tells_absence or edge.is_picky or edge.every > 1)
+        self.is_plain = not (edge.tells_absence or edge.is_picky or edge.every > 1)
+        """Whether every message is for it, and nothing else has to be told."""
         self._has_ended = False
         self._told: dict[str, Stamp] = {}
         """The last capture of each origin that was offered; kept only where absence matters."""
@@ -95,22 +96,18 @@ class Link:
             self._queue.put(wire.absence(stamp).datagram)
 
     def wants(self, stamp: Stamp, message: Any) -> bool:
-        """Count an offer; whether it is to be sent."""
-        cells = self.tally.cells
-        if not self._is_plain:
+        """Whether there is a message, and it is to be sent or counted as lost; one that is left out is counted here."""
+        if not self.is_plain:
             if self.edge.is_picky and stamp.origin not in self.edge.origins:
                 return False
             if self.edge.tells_absence:
                 self._told[stamp.origin] = stamp
+            cells = self.tally.cells
             if message is not None and cells[OFFERED] % self.edge.every:
                 cells[OFFERED] += 1
                 cells[THINNED] += 1
                 return False
-        if message is None:
-            return False
-        cells[OFFERED] += 1
-        cells[IN_HAND] = 1
-        return True
+        return message is not None
 
     def wants_absence(self, stamp: Stamp) -> bool:
         """Whether to tell that there is no message, where there is none for this edge."""
@@ -120,22 +117,27 @@ class Link:
         """Send a message; `counts` is False for one that only tells that there is none."""
         if not self._is_heard:
             self.drain()
+        datagram, slots, _, kept = encoded
+        cells = self._cells
         with self._lock:
-            if encoded.kept:
+            if kept:
                 self._is_there()  # what is lent is scarcer than slots are
-            queue = self._queue
-            if queue is None or not self._is_heard:
-                self.lose("lost", counts=counts)
+            queue = self._queue if self._is_heard else None
+            if counts:
+                cells[OFFERED] += 1
+                cells[IN_HAND] = 1
+            if queue is None or not queue.put(datagram):
+                is_full = queue is not None and self._is_there()  # it does not read, and some thousand messages wait
+                if counts:
+                    self.tally.drop("full" if is_full else "lost")
+                    cells[IN_HAND] = 0
                 return
-            if not queue.put(encoded.datagram):  # it has stopped reading, and some thousand messages wait
-                self.lose("full" if self._is_there() else "lost", counts=counts)
-                return
-            self.tally.cells[IN_HAND] = 0
+            cells[IN_HAND] = 0
             self._number += counts
-            for slot in encoded.slots:
+            for slot in slots:
                 self._use(slot)
-                if encoded.kept:
-                    self._kept[slot] = [*self._kept.get(slot, ()), *encoded.kept]
+                if kept:
+                    self._kept[slot] = [*self._kept.get(slot, ()), *kept]
             if ticket is not None:
                 self._tickets[self._number] = ticket
 
@@ -152,11 +154,10 @@ class Link:
         self._ring.use(slot)
         self._slots[slot] = self._slots.get(slot, 0) + 1
 
-    def lose(self, cause: Cause, *, counts: bool = True) -> None:
-        """Count a message that is not sent."""
-        if counts:
-            self.tally.drop(cause)
-            self.tally.cells[IN_HAND] = 0
+    def lose(self, cause: Cause) -> None:
+        """Count a message that cannot be sent."""
+        self.tally.cells[OFFERED] += 1
+        self.tally.drop(cause)
 
     def drain(self) -> None:
         """Take in what the consumer has given back."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
 
 from graph.transport import iceoryx, ring, samples
-from graph.transport.ring import Array, Bytes, Ref, RingReader, RingSpec, RingWriter, Transport
+from graph.transport.ring import Array, Bytes, Lease, Ref, RingReader, RingSpec, RingWriter, Transport
 
 Handle = int | str
 """What a process needs to find the memory: a descriptor of ours, or the name of a service."""
@@ -23,6 +23,8 @@ class Writer(Protocol):
     spec: RingSpec
     awaits_readers: bool
     """Whether what is published before a reader is there would never reach it."""
+    loans: Mapping[int, Lease]
+    """Arrays that `loan` gave, by their identity, as long as they live and readers can be sent there."""
 
     @property
     def has_free(self) -> bool:
@@ -43,9 +45,6 @@ class Writer(Protocol):
 
     def loan(self, shape: tuple[int, ...], dtype: Any = "uint8") -> Array | None:
         """A writable array in a slot, which is in use as long as it or a view of it lives; None: none is free."""
-
-    def lent(self, array: Array) -> Ref | None:
-        """Where `array` lies, if it is the very one that `loan` gave and readers can still be sent there."""
 
     def find(self, array: Array) -> Ref | None:
         """Where `array`, which has no gaps, lies, if readers can still be sent there; None: elsewhere."""

@@ -24,8 +24,10 @@ class Outlet:
 
     def __init__(self, ring: Writer, links: Sequence[Link]) -> None:
         self.ring, self.links = ring, links
+        self._packer = wire.Packer(ring)
         self.policy: Policy = "block" if any(link.edge.policy == "block" for link in links) else "latest"
         self.tells_absence = any(link.edge.tells_absence for link in links)
+        self._is_plain = all(link.is_plain for link in links)
         self._publishes = ring.awaits_readers
         self._blocking = [link for link in links if link.edge.policy == "block"]
 
@@ -58,20 +60,24 @@ class Outlet:
 
     def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """Send a message to all that want it; None: there is none for this capture."""
+        if self._is_plain:
+            if message is not None:
+                self._send(self.links, stamp, message, sent_ns, ticket)
+            return
         takers = [link for link in self.links if link.wants(stamp, message)]
         if takers:
             self._send(takers, stamp, message, sent_ns, ticket)
         if self.tells_absence:
             self._tell_absence([link for link in self.links if link not in takers], stamp)
 
-    def _send(self, takers: list[Link], stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
-        has_ticket = ticket is not None
+    def _send(self, takers: Sequence[Link], stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
+        has_ticket, encode = ticket is not None, self._packer.encode
         try:
             try:
-                encoded = wire.encode(self.ring, stamp, message, sent_ns, has_ticket=has_ticket)
+                encoded = encode(stamp, message, sent_ns, has_ticket=has_ticket)
             except wire.NoSlot:  # some may have come back meanwhile
                 self._drain()
-                encoded = wire.encode(self.ring, stamp, message, sent_ns, has_ticket=has_ticket)
+                encoded = encode(stamp, message, sent_ns, has_ticket=has_ticket)
         except wire.NoSlot:
             for link in takers:
                 link.lose("full")

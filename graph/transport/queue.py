@@ -10,16 +10,19 @@ from __future__ import annotations
 import mmap
 import os
 import socket
+from os import eventfd_write
 
 SIZE = 1 << 19
 LARGEST = SIZE // 4
 """Bytes of a datagram, at most."""
 
-_HEAD = 64  # bytes before the circle, of which the first eight say up to where it was read
-_LENGTH = 8  # bytes before each datagram
-_WRAPPED = -1  # in place of a length: it goes on at the start of the circle
-_END = 64  # bytes that are kept for the last datagram
+# All positions are numbers of words.
 _WORD = 8
+_FIRST = 8  # the circle begins here; the first word of all says from where on it is not read yet
+_BEHIND = _FIRST + SIZE // _WORD
+_WRAPPED = -1  # in place of where the next datagram begins: at the start of the circle
+_FULL = SIZE // _WORD - 1  # what is read and what is written would else be the same position again
+_END = 8  # words that are kept for the last datagram
 
 
 class QueueWriter:
@@ -28,8 +31,8 @@ class QueueWriter:
     def __init__(self, reader: socket.socket) -> None:
         memory = os.memfd_create("cauce-queue")
         try:
-            os.ftruncate(memory, _HEAD + SIZE)
-            mapped = mmap.mmap(memory, _HEAD + SIZE)
+            os.ftruncate(memory, _BEHIND * _WORD)
+            mapped = mmap.mmap(memory, _BEHIND * _WORD)
             self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             try:
                 socket.send_fds(reader, [b"queue"], [memory, self._event])
@@ -40,42 +43,42 @@ class QueueWriter:
             os.close(memory)
         self._bytes = memoryview(mapped)
         self._words = self._bytes.cast("q")
-        self._written = self._read = 0
+        self._words[0] = self._at = _FIRST
         self._room = 0
-        """Bytes that can be written without a look at how far was read."""
+        """Words that can be written without a look at how far was read."""
 
     def has_room(self) -> bool:
         """Whether `put` would take a datagram of any size."""
-        if self._written + 2 * LARGEST - self._read > SIZE:
-            self._read = self._words[0]
-        return self._written + 2 * LARGEST - self._read <= SIZE
+        return self._used() + 2 * (LARGEST // _WORD + 1) <= _FULL - _END
 
     def put(self, data: bytes, *, is_last: bool = False) -> bool:
         """Append a datagram; False where there is no room, which there always is for a short last one."""
         length = len(data)
-        size = (length + _LENGTH + _WORD - 1) & -_WORD
-        if size > self._room and not self._has_place(size, SIZE if is_last else SIZE - _END):
+        size = (length + 2 * _WORD - 1) // _WORD  # with the word before it
+        if size > self._room and not self._has_place(size, _FULL if is_last else _FULL - _END):
             return False
-        at = self._written % SIZE + _HEAD
-        self._words[at // _WORD] = length
-        at += _LENGTH
-        self._bytes[at : at + length] = data
-        self._written += size
+        at = self._at
+        start = at * _WORD + _WORD
+        self._words[at] = self._at = at + size
+        self._bytes[start : start + length] = data
         self._room -= size
-        os.eventfd_write(self._event, 1)
+        eventfd_write(self._event, 1)
         return True
 
+    def _used(self) -> int:
+        """Words that are not read yet, or at this moment."""
+        return (self._at - self._words[0]) % (SIZE // _WORD)
+
     def _has_place(self, size: int, most: int) -> bool:
-        """Whether `size` bytes fit in now, which go to the start of the circle where its end is too near."""
-        self._read = self._words[0]
-        left = SIZE - self._written % SIZE
-        skipped = left if size > left else 0
-        if self._written + skipped + size - self._read > most:
+        """Whether `size` words fit in now, which go to the start of the circle where its end is too near."""
+        used, left = self._used(), _BEHIND - self._at
+        skipped = left if size >= left else 0  # the last word is needed to say so
+        if used + skipped + size > most:
             return False
         if skipped:
-            self._words[(_HEAD + SIZE - left) // _WORD] = _WRAPPED
-            self._written += skipped
-        self._room = min(SIZE - self._written % SIZE, most + self._read - self._written)
+            self._words[self._at] = _WRAPPED
+            self._at = _FIRST
+        self._room = min(_BEHIND - self._at - 1, most - used - skipped)
         return True
 
     def close(self) -> None:
@@ -90,12 +93,11 @@ class QueueReader:
         self.event = event
         """A descriptor that is readable when something new may be there; closed by `close`."""
         try:
-            self._bytes = memoryview(mmap.mmap(memory, _HEAD + SIZE))
+            self._words = memoryview(mmap.mmap(memory, _BEHIND * _WORD)).cast("q")
         finally:
             os.close(memory)
-        self._words = self._bytes.cast("q")
-        self.at = 0
-        """How many bytes were read."""
+        self.at = _FIRST
+        """Up to where it was read."""
 
     def news(self) -> int:
         """How many datagrams have come since this was asked last: as many as are to be taken now."""
@@ -105,18 +107,22 @@ class QueueReader:
             return 0
 
     def take(self) -> memoryview:
-        """The next datagram, to be used before another one is taken: then it may be written over."""
-        words = self._words
-        words[0] = taken = self.at
-        at = taken % SIZE + _HEAD
-        size = words[at // _WORD]
-        if size == _WRAPPED:
-            taken += SIZE + _HEAD - at
-            at = _HEAD
-            size = words[at // _WORD]
-        self.at = taken + ((size + _LENGTH + _WORD - 1) & -_WORD)
-        at += _LENGTH
-        return self._bytes[at : at + size]
+        """The next datagram, to be used before another one is taken: then it may be written over.
+
+        What fills up its last word comes with it.
+        """
+        at, words = self.at, self._words
+        words[0] = at
+        after = words[at]
+        if after == _WRAPPED:
+            at = _FIRST
+            after = words[at]
+        self.at = after
+        return words[at + 1 : after]
+
+    def read_since(self, at: int) -> int:
+        """Bytes that were read since that was up to `at`; less than the queue holds."""
+        return (self.at - at) % (SIZE // _WORD) * _WORD
 
     def close(self) -> None:
         """Read no more."""

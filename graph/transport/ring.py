@@ -17,7 +17,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from graph.node import of_fields
 from graph.transport import pages
 
 Array = npt.NDArray[Any]
@@ -68,11 +67,12 @@ def dtype_of(name: Any) -> np.dtype[Any]:
 
 
 class Lease(weakref.ref[Array]):
-    """Knows in which slot an array lies."""
+    """Knows where an array lies."""
 
-    __slots__ = ("key", "ref", "slot")
+    __slots__ = ("key", "place", "slot")
     key: int
-    ref: Ref
+    place: tuple[int, int]
+    """Of an array that may be sent on: slot, and offset from the start of the memory, in bytes."""
     slot: int
 
 
@@ -146,7 +146,8 @@ class RingWriter:
         self._begun = min(spec.touched, spec.slots)
         """How many slots have pages: those from the start, and those that were ever used."""
         self._returned: deque[int] = deque()
-        self._loans = Leases(self._returned.append)
+        self.loans = Leases(self._returned.append)
+        """See `Writer.loans`."""
         self._lock = Lock()
 
     def acquire(self) -> int | None:
@@ -201,22 +202,17 @@ class RingWriter:
             return None
         offset = slot * self._slot_bytes
         array: Array = self._places[offset, shape, kind].view(np.ndarray)
-        self._loans.add(array, slot).ref = of_fields(Ref, (slot, offset, size))
+        self.loans.add(array, slot).place = slot, offset
         return array
-
-    def lent(self, array: Array) -> Ref | None:
-        """See `Writer.lent`."""
-        lease = self._loans.get(id(array))
-        return None if lease is None else lease.ref
 
     def find(self, array: Array) -> Ref | None:
         """See `Writer.find`."""
         base = array.base
         if base is None:  # it has memory of its own
             return None
-        lease = self._loans.get(id(base))
-        if lease is not None and lease.ref.size == array.nbytes:  # all of what was lent, in another shape
-            return lease.ref
+        lease = self.loans.get(id(base))
+        if lease is not None and base.nbytes == array.nbytes:  # all of what was lent, in another shape
+            return Ref(*lease.place, array.nbytes)
         # Asking an array for its address takes longer than all the rest of a message.
         offset = array.__array_interface__["data"][0] - self._address
         if not 0 <= offset < self.spec.size:

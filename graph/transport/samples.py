@@ -14,7 +14,7 @@ import numpy as np
 
 from graph.transport.iceoryx import PAGE, Service, buffer, number_of
 from graph.transport.pages import MADV_POPULATE_WRITE
-from graph.transport.ring import ALIGNMENT, Array, Bytes, Leases, Ref, RingSpec, dtype_of
+from graph.transport.ring import ALIGNMENT, Array, Bytes, Lease, Leases, Ref, RingSpec, dtype_of
 
 NUMBERS = 0xFFFF_FFFF  # a datagram has 32 bits for a slot, and the last value means something else
 
@@ -55,7 +55,8 @@ class SampleWriter:
         self._unpublished: dict[int, _Filling] = {}
         self._number = -1
         self._returned: deque[int] = deque()
-        self._loans = Leases(self._returned.append)
+        self._leases = Leases(self._returned.append)
+        self.loans: Mapping[int, Lease] = {}  # where they lie is found by their address, as they can be sent but once
         self._lock = Lock()
         self._touch()
 
@@ -119,12 +120,8 @@ class SampleWriter:
             return None
         # The memory stays mapped as long as the publisher lives, so whoever keeps the array keeps it too.
         array: Array = np.ndarray(shape, kind, buffer(self._fillings[slot].start, size, self._publisher))
-        self._loans.add(array, slot)
+        self._leases.add(array, slot)
         return array
-
-    def lent(self, array: Array) -> Ref | None:
-        """See `Writer.lent`: what is known of an array's sample is found by its address."""
-        return None
 
     def find(self, array: Array) -> Ref | None:
         """See `Writer.find`: None for an array that has been published, as it cannot be once more."""

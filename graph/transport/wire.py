@@ -76,45 +76,45 @@ def absence(stamp: Stamp) -> Encoded:
     return Encoded(marshal.dumps((FLAT, False, *stamp, monotonic_ns(), None), _VERSION))
 
 
-def encode(ring: Writer, stamp: Stamp, message: Any, sent_ns: int, *, has_ticket: bool) -> Encoded:
-    """Put the arrays of `message` into slots, unless they lie there already, and the rest into bytes.
-
-    Raises:
-        NoSlot: All slots are in use.
-        TooBig: An array needs more than a slot, or there are too many arrays.
-    """
-    packer = _Packer(ring)
-    try:
-        parts = flat.taken_apart(message, packer.placed)
-        data = marshal.dumps((FLAT, has_ticket, *stamp, sent_ns, parts), _VERSION)
-        if len(data) <= DATAGRAM:
-            return of_fields(Encoded, (data, packer.slots, packer.held, ()))
-    except ValueError:  # there is something in it that is not plain
-        pass
-    except BaseException:
-        packer.undo()
-        raise
-    packer.undo()
-    packer = _Packer(ring)
-    try:
-        with lending.collecting() as kept:
-            parts = packer.pickled(message)
-        data = marshal.dumps((PICKLED, has_ticket, *stamp, sent_ns, parts), _VERSION)
-        return Encoded(data, packer.slots, packer.held, kept)
-    except BaseException:
-        packer.undo()
-        raise
-
-
-class _Packer:
-    """Finds places for the arrays of one message."""
+class Packer:
+    """Turns messages into datagrams, one at a time, and finds places for their arrays."""
 
     def __init__(self, ring: Writer) -> None:
         self.ring = ring
+        self._loans = ring.loans
         self.held: list[int] = []
         self.slots: list[int] = []
         self.at = 0
         """Where the slot acquired last is free from."""
+
+    def encode(self, stamp: Stamp, message: Any, sent_ns: int, *, has_ticket: bool) -> Encoded:
+        """Put the arrays of `message` into slots, unless they lie there already, and the rest into bytes.
+
+        Raises:
+            NoSlot: All slots are in use.
+            TooBig: An array needs more than a slot, or there are too many arrays.
+        """
+        self.held, self.slots = [], []
+        try:
+            parts = flat.taken_apart(message, self.placed)
+            data = marshal.dumps((FLAT, has_ticket, *stamp, sent_ns, parts), _VERSION)
+            if len(data) <= DATAGRAM:
+                return of_fields(Encoded, (data, self.slots, self.held, ()))
+        except ValueError:  # there is something in it that is not plain
+            pass
+        except BaseException:
+            self.undo()
+            raise
+        self.undo()
+        self.held, self.slots = [], []
+        try:
+            with lending.collecting() as kept:
+                parts = self.pickled(message)
+            data = marshal.dumps((PICKLED, has_ticket, *stamp, sent_ns, parts), _VERSION)
+            return Encoded(data, self.slots, self.held, kept)
+        except BaseException:
+            self.undo()
+            raise
 
     def undo(self) -> None:
         """Give back what was acquired."""
@@ -164,14 +164,15 @@ class _Packer:
 
     def placed(self, array: npt.NDArray[Any]) -> tuple[int, int]:
         """Where an array lies, or was copied to; NotFlat for one with gaps."""
-        slot, offset, _ = self.ring.lent(array) or self._found(array)
-        self.slots.append(slot)
-        return slot, offset
+        lease = self._loans.get(id(array))
+        place = self._found(array) if lease is None else lease.place
+        self.slots.append(place[0])
+        return place
 
-    def _found(self, array: npt.NDArray[Any]) -> Ref:
+    def _found(self, array: npt.NDArray[Any]) -> tuple[int, int]:
         if not array.flags.c_contiguous:
             raise flat.NotFlat(array.strides)
-        return self.ring.find(array) or self.copied(np.frombuffer(array, np.uint8))
+        return (self.ring.find(array) or self.copied(np.frombuffer(array, np.uint8)))[:2]
 
     def copied(self, array: Bytes) -> Ref:
         ref = self.place(array.nbytes)
@@ -203,7 +204,7 @@ FLAT, PICKLED: whether it has a ticket, the stamp, when it was sent, and the mes
 
 
 def unpickled(parts: tuple[Any, ...], lease: Lease) -> Any:
-    """The message that `_Packer.pickled` took apart."""
+    """The message that `Packer.pickled` took apart."""
     fields, table, small = parts
     refs = [Ref(*ref) for ref in table]
     leased = {s.slot: (s.offset, lease(s.slot, s.offset, (s.size,), _BYTES).data) for s in _spans(refs)}

@@ -159,7 +159,7 @@ class Outer:
 def crossed(sides: tuple[Writer, Reader], message: Any) -> Any:
     """The message as its consumer gets it; all slots have come back once it is dropped."""
     writer, reader = sides
-    encoded = wire.encode(writer, STAMP, message, 99, has_ticket=True)
+    encoded = wire.Packer(writer).encode(STAMP, message, 99, has_ticket=True)
     writer.publish(encoded.slots)
     for slot in encoded.slots:
         writer.use(slot)
@@ -278,7 +278,7 @@ def test_many_small_arrays_arrive(ends):
 
 def test_too_many_arrays_are_refused_and_take_no_slot(ends):
     with pytest.raises(wire.TooBig, match="it has 1500 arrays, and at most 1000 can be told of"):
-        wire.encode(ends[0], STAMP, [np.full(9, i) for i in range(1500)], 0, has_ticket=False)
+        wire.Packer(ends[0]).encode(STAMP, [np.full(9, i) for i in range(1500)], 0, has_ticket=False)
     assert free(ends[0]) == 6
 
 
@@ -286,7 +286,7 @@ def test_an_array_in_the_ring_is_not_copied_and_neither_are_views_of_it(ends):
     writer, _ = ends
     array = writer.loan((SLOT,)).view(np.uint16).reshape(128, -1)
     array[:] = 5
-    encoded = wire.encode(writer, STAMP, [array, array[64:], array.T], 0, has_ticket=False)
+    encoded = wire.Packer(writer).encode(STAMP, [array, array[64:], array.T], 0, has_ticket=False)
     assert encoded.held == []
     assert encoded.slots == [writer.find(array.view(np.uint8)).slot]
     got = crossed(ends, [array, array[64:], array.T])
@@ -307,19 +307,19 @@ def test_an_array_with_gaps_is_copied_once_without_them(ends):
 
 def test_an_array_larger_than_a_slot_is_refused_with_both_sizes(ends):
     with pytest.raises(wire.TooBig, match=rf"{SLOT + 1} bytes do not fit into a slot of {SLOT} bytes"):
-        wire.encode(ends[0], STAMP, [np.zeros(5000, np.uint8), np.zeros(SLOT + 1, np.uint8)], 0, has_ticket=False)
+        wire.Packer(ends[0]).encode(STAMP, [np.zeros(5000, np.uint8), np.zeros(SLOT + 1, np.uint8)], 0, has_ticket=False)
     assert free(ends[0]) == 6
 
 
 def test_no_slot_is_kept_by_a_message_that_found_too_few(ends):
     with pytest.raises(wire.NoSlot):
-        wire.encode(ends[0], STAMP, [np.zeros(SLOT, np.uint8) for _ in range(7)], 0, has_ticket=False)
+        wire.Packer(ends[0]).encode(STAMP, [np.zeros(SLOT, np.uint8) for _ in range(7)], 0, has_ticket=False)
     assert free(ends[0]) == 6
 
 
 def test_no_slot_is_kept_by_a_message_that_cannot_be_pickled(ends):
     with pytest.raises((pickle.PicklingError, AttributeError)):
-        wire.encode(ends[0], STAMP, [np.zeros(SLOT, np.uint8), lambda: None], 0, has_ticket=False)
+        wire.Packer(ends[0]).encode(STAMP, [np.zeros(SLOT, np.uint8), lambda: None], 0, has_ticket=False)
     assert free(ends[0]) == 6
 
 
@@ -431,14 +431,14 @@ def test_slots_that_came_back_are_lent_again_before_others_need_new_pages():
     used = set()
     for seq in range(20):
         loan = edge.outlet.loan((SLOT,), "uint8")
-        used.add(edge.ring.lent(loan).slot)
+        used.add(edge.ring.loans[id(loan)].slot)
         edge.offer(seq, loan)
         del loan
         assert edge.take() is not None
     assert used == {0, 1}
     kept = [edge.outlet.loan((SLOT,), "uint8") for _ in range(8)]
-    assert {edge.ring.lent(loan).slot for loan in kept} == set(range(8))  # the others are there when they are needed
-    assert edge.ring.lent(edge.outlet.loan((SLOT,), "uint8")) is None
+    assert {edge.ring.loans[id(loan)].slot for loan in kept} == set(range(8))  # the others are there when they are needed
+    assert id(edge.outlet.loan((SLOT,), "uint8")) not in edge.ring.loans
     del kept
     edge.close()
 
