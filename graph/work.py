@@ -154,7 +154,10 @@ class WorkStep(Step):
         """Process a message that has come alone from another process, as the node is idle."""
         assert isinstance(self._inbox, Mailbox)
         self._inbox.was_passed()
-        self._take_in(stamp, message, sent_ns, ticket)
+        if self._has_prelude:
+            self._take_in(stamp, message, sent_ns, ticket)
+        else:
+            self._step(stamp, message, sent_ns, ticket, None)
 
     def _take_in(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """Process the message of the only edge."""

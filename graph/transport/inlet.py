@@ -16,6 +16,7 @@ from graph.tally import Cause
 from graph.transport import wire
 from graph.transport.memory import Reader
 from graph.transport.queue import LARGEST, QueueReader
+from graph.transport.wire import decoded, opened
 
 HELLO = 64  # bytes of what comes through the socket: with it come the descriptors of the queue
 
@@ -51,6 +52,7 @@ class Inlet:
         assert isinstance(bell, SocketBell)
         self._mailbox, self._bell, self._socket, self._on_error = mailbox, bell, end, on_error
         self._ring, self._taker = ring, taker
+        self._lease, self._settle = ring.lease, ring.settle
         ring.on_end(self._is_read)
         self._queue: QueueReader | None = None
         self._number = 0
@@ -103,7 +105,7 @@ class Inlet:
 
     def _take(self, queue: QueueReader, count: int) -> None:
         for _ in range(count):
-            packet = self._packet(wire.opened(queue.take()))
+            packet = self._packet(opened(queue.take()))
             if packet is not None:
                 self._mailbox.offer(*packet)
         if self._mailbox.policy == "block" and queue.read_since(self._told_at) >= LARGEST:
@@ -118,7 +120,7 @@ class Inlet:
                 return
             count = queue.news()
             if count == 1 and taker.is_idle():
-                packet = self._packet(wire.opened(queue.take()))
+                packet = self._packet(opened(queue.take()))
             else:
                 self._take(queue, count)
         if packet is None:
@@ -130,32 +132,32 @@ class Inlet:
 
     def _packet(self, fields: tuple[Any, ...]) -> tuple[Stamp, Any, int, Ticket | None] | None:
         """What a datagram brings to the mailbox, if anything. The lock is held."""
-        kind = fields[0]
-        if kind == wire.END:
-            self._mailbox.close()
-            return None
-        if kind == wire.SKIP:
-            for slot in fields[1]:
-                self._ring.skip(slot)
-                self.tell(wire.SLOT, slot)
-            return None
-        _, has_ticket, origin, seq, captured_ns, offset_ns, sent_ns, message = fields
+        kind, has_ticket, origin, seq, captured_ns, offset_ns, sent_ns, message = fields
+        ticket = None
         if message is not None:
-            self._number += 1
-        ticket = _RemoteTicket(self, self._number) if has_ticket else None
-        if message is not None:
+            self._number = number = self._number + 1
+            if has_ticket:
+                ticket = _RemoteTicket(self, number)
             try:
-                message = wire.decoded[kind](message, self._ring.lease)
+                message = decoded[kind](message, self._lease)
             except Exception as e:  # whatever the message's own class raises
-                if self._ring.settle():
+                if self._settle is None or self._settle():
                     self._lose("error")
                     self._on_error(e)
                 else:
                     self._lose("lost")
                 return None
-            if not self._ring.settle():
+            if self._settle is not None and not self._settle():
                 self._lose("lost")
                 message, ticket = None, None
+        elif kind == wire.END:
+            self._mailbox.close()
+            return None
+        elif kind == wire.SKIP:
+            for slot in fields[1]:
+                self._ring.skip(slot)
+                self.tell(wire.SLOT, slot)
+            return None
         return of_fields(Stamp, (origin, seq, captured_ns, offset_ns)), message, sent_ns, ticket
 
     def _is_read(self, slot: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from graph.transport import iceoryx, ring, samples
-from graph.transport.ring import Array, Bytes, Lease, Ref, RingReader, RingSpec, RingWriter, Transport
+from graph.transport.ring import Array, Bytes, Ref, RingReader, RingSpec, RingWriter, Transport
 
 Handle = int | str
 """What a process needs to find the memory: a descriptor of ours, or the name of a service."""
@@ -23,8 +23,8 @@ class Writer(Protocol):
     spec: RingSpec
     awaits_readers: bool
     """Whether what is published before a reader is there would never reach it."""
-    loans: Mapping[int, Lease]
-    """Arrays that `loan` gave, by their identity, as long as they live and readers can be sent there."""
+    loans: Mapping[int, tuple[int, int]]
+    """Slot and offset of arrays that `loan` gave, by their identity, while they live and readers can be sent there."""
 
     @property
     def has_free(self) -> bool:
@@ -62,6 +62,13 @@ class Writer(Protocol):
 class Reader(Protocol):
     """A consumer's side: read-only views of what the producer wrote."""
 
+    @property
+    def settle(self) -> Callable[[], bool] | None:
+        """Called when all slots of one message have been leased, in whatever order: whether all arrays were there.
+
+        None: they always are.
+        """
+
     def on_end(self, told: Callable[[int], None]) -> None:
         """Have `told` called with its slot, once for each array, in any thread, when no view of it is left."""
 
@@ -70,9 +77,6 @@ class Reader(Protocol):
 
     def skip(self, slot: int) -> None:
         """Pass over a slot that is not wanted."""
-
-    def settle(self) -> bool:
-        """All slots of one message have been leased, in whatever order; whether all arrays were there."""
 
     def close(self) -> None:
         """Read no more; arrays that are still in use stay readable."""

@@ -12,7 +12,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -66,39 +66,6 @@ def dtype_of(name: Any) -> np.dtype[Any]:
     return _BYTE if name == "uint8" else np.dtype(name)
 
 
-class Lease(weakref.ref[Array]):
-    """Knows where an array lies."""
-
-    __slots__ = ("key", "place", "slot")
-    key: int
-    place: tuple[int, int]
-    """Of an array that may be sent on: slot, and offset from the start of the memory, in bytes."""
-    slot: int
-
-
-class Leases(dict[int, Lease]):
-    """Arrays in slots, by their identity, each until no array is left that is a view of it.
-
-    `on_end` is told the slot then, in any thread, by a destructor: it must neither wait nor raise.
-    """
-
-    def __init__(self, on_end: Callable[[int], None]) -> None:
-        super().__init__()
-        self.on_end = on_end
-
-    def add(self, array: Array, slot: int) -> Lease:
-        """Watch an array whose memory is no array's, so that it is the base of all its views."""
-        lease = Lease(array, self._ended)
-        lease.slot = slot
-        lease.key = key = id(array)
-        self[key] = lease
-        return lease
-
-    def _ended(self, lease: Lease) -> None:
-        del self[lease.key]  # at once: the next array may have the same identity
-        self.on_end(lease.slot)
-
-
 class _Kept(np.ndarray[Any, Any]):
     """An array that stays, so that views of it can be given out: plain arrays, each of them the base of its own views.
 
@@ -107,20 +74,64 @@ class _Kept(np.ndarray[Any, Any]):
     """
 
 
-class Places(dict[tuple[int, tuple[int, ...], np.dtype[Any]], _Kept]):
-    """The memory of a ring as arrays, by offset, shape and dtype."""
+Place: TypeAlias = tuple[int, tuple[int, ...], np.dtype[Any]]
+"""Offset, shape and dtype."""
+
+
+class Views:
+    """Arrays in the slots of a ring, each in use until no array is left that is a view of it.
+
+    `on_end` is told the slot then, in any thread, by a destructor: it must neither wait nor raise. The next array of the
+    same place is made at that moment, when all that it takes is at hand. When a frame comes it is not, and each thing
+    that is touched first costs more than what it does.
+    """
 
     MOST = 1024
+    """Places that are remembered; arrays may be of ever new shapes."""
 
-    def __init__(self, memory: memoryview) -> None:
-        super().__init__()
+    def __init__(self, memory: memoryview, on_end: Callable[[int], None]) -> None:
+        self.on_end = on_end
         self._memory = memory
+        self._kept: dict[Place, _Kept] = {}
+        self._ready: dict[Place, Array] = {}
+        self._live: dict[int, tuple[weakref.ref[Array], int, Place]] = {}
+        self._is_closed = False
 
-    def __missing__(self, key: tuple[int, tuple[int, ...], np.dtype[Any]]) -> _Kept:
-        offset, shape, dtype = key
-        if len(self) >= self.MOST:  # arrays of ever new shapes
-            self.clear()
-        return self.setdefault(key, _Kept(shape, dtype, self._memory, offset))
+    def take(self, slot: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """The array at an offset, which is in that slot."""
+        place = offset, shape, dtype
+        array = self._ready.pop(place, None)
+        return self._made(slot, place)[0] if array is None else array
+
+    def _made(self, slot: int, place: Place) -> tuple[Array, int]:
+        """A new array, and under which number it is watched."""
+        kept = self._kept.get(place)
+        if kept is None:
+            if len(self._kept) >= self.MOST:
+                self._kept.clear()
+            offset, shape, dtype = place
+            kept = self._kept[place] = _Kept(shape, dtype, self._memory, offset)
+        array: Array = kept.view(np.ndarray)
+        lease = weakref.ref(array, self._ended)
+        number = id(lease)
+        self._live[number] = lease, slot, place
+        return array, number
+
+    def _ended(self, lease: weakref.ref[Array]) -> None:
+        _, slot, place = self._live.pop(id(lease))
+        if self._is_closed:
+            return
+        self.on_end(slot)
+        if len(self._ready) < self.MOST:
+            array, number = self._made(slot, place)
+            if self._ready.setdefault(place, array) is not array:  # there is one; nobody must hear of the end of this
+                del self._live[number]
+
+    def close(self) -> None:
+        """Tell nothing any more. Arrays that are in use stay."""
+        self._is_closed = True
+        self._ready.clear()
+        self._kept.clear()
 
 
 def create(spec: RingSpec) -> int:
@@ -139,15 +150,17 @@ class RingWriter:
         self.spec, self._slot_bytes = spec, spec.slot_bytes
         self._memory = pages.mapped(fd, spec.size, spec.touched_bytes, writes=True)
         self._bytes: Bytes = np.frombuffer(self._memory, np.uint8)
-        self._places = Places(self._memory)
         self._address = self._bytes.__array_interface__["data"][0]
         self._uses = [0] * spec.slots
         self._free = list(reversed(range(spec.slots)))  # the one used last comes first: its pages are there, and warm
         self._begun = min(spec.touched, spec.slots)
         """How many slots have pages: those from the start, and those that were ever used."""
         self._returned: deque[int] = deque()
-        self.loans = Leases(self._returned.append)
+        self.loans: dict[int, tuple[int, int]] = {}
         """See `Writer.loans`."""
+        self._lent = [0] * spec.slots
+        """The identity of the array in each slot that is lent."""
+        self._views = Views(self._memory, self._loan_ended)
         self._lock = Lock()
 
     def acquire(self) -> int | None:
@@ -201,8 +214,9 @@ class RingWriter:
         if size > self._slot_bytes or (slot := self.acquire()) is None:
             return None
         offset = slot * self._slot_bytes
-        array: Array = self._places[offset, shape, kind].view(np.ndarray)
-        self.loans.add(array, slot).place = slot, offset
+        array = self._views.take(slot, offset, shape, kind)
+        self._lent[slot] = key = id(array)
+        self.loans[key] = slot, offset
         return array
 
     def find(self, array: Array) -> Ref | None:
@@ -210,9 +224,9 @@ class RingWriter:
         base = array.base
         if base is None:  # it has memory of its own
             return None
-        lease = self.loans.get(id(base))
-        if lease is not None and base.nbytes == array.nbytes:  # all of what was lent, in another shape
-            return Ref(*lease.place, array.nbytes)
+        place = self.loans.get(id(base))
+        if place is not None and base.nbytes == array.nbytes:  # all of what was lent, in another shape
+            return Ref(*place, array.nbytes)
         # Asking an array for its address takes longer than all the rest of a message.
         offset = array.__array_interface__["data"][0] - self._address
         if not 0 <= offset < self.spec.size:
@@ -223,6 +237,10 @@ class RingWriter:
         """The bytes at `ref`, writable, for as long as its slot is in use."""
         return self._bytes[ref.offset : ref.offset + ref.size]
 
+    def _loan_ended(self, slot: int) -> None:
+        del self.loans[self._lent[slot]]  # at once: the next array may have the same identity
+        self._returned.append(slot)
+
     def _collect(self) -> None:
         """Free the slots of loans that have ended: a destructor may run anywhere, so it only leaves a note."""
         while self._returned:
@@ -232,27 +250,21 @@ class RingWriter:
 class RingReader:
     """A consumer's side: read-only views of what the producer wrote."""
 
+    settle = None  # nothing is passed over, and nothing is ever gone
+
     def __init__(self, fd: int, spec: RingSpec) -> None:
         self.spec = spec
-        self._places = Places(pages.mapped(fd, spec.size, spec.touched_bytes, writes=False))
-        self._leases = Leases(lambda _: None)
+        memory = pages.mapped(fd, spec.size, spec.touched_bytes, writes=False)
+        self._views = Views(memory, lambda _: None)
+        self.lease = self._views.take
 
     def on_end(self, told: Callable[[int], None]) -> None:
         """Have `told` called with its slot, once for each array, when no view of it is left."""
-        self._leases.on_end = told
-
-    def lease(self, slot: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """The array at an offset."""
-        array: Array = self._places[offset, shape, dtype].view(np.ndarray)
-        self._leases.add(array, slot)
-        return array
+        self._views.on_end = told
 
     def skip(self, slot: int) -> None:
         """Nothing to do: what is not leased stays where it is."""
 
-    def settle(self) -> bool:
-        """Nothing to do, as nothing is passed over, and nothing is ever gone."""
-        return True
-
     def close(self) -> None:
-        """Nothing to do: the memory goes with the reader and the last array on it."""
+        """Read no more: the memory goes with the last array on it."""
+        self._views.close()

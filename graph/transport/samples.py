@@ -6,7 +6,7 @@ import ctypes
 import math
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from graph.transport.iceoryx import PAGE, Service, buffer, number_of
 from graph.transport.pages import MADV_POPULATE_WRITE
-from graph.transport.ring import ALIGNMENT, Array, Bytes, Lease, Leases, Ref, RingSpec, dtype_of
+from graph.transport.ring import ALIGNMENT, Array, Bytes, Ref, RingSpec, dtype_of
 
 NUMBERS = 0xFFFF_FFFF  # a datagram has 32 bits for a slot, and the last value means something else
 
@@ -31,6 +31,27 @@ class _Filling:
         self.start: int = sample.payload_ptr + skip
         self.bytes: Bytes = np.frombuffer(buffer(self.start, size, None), np.uint8)
         self.uses = 1
+
+
+class Leases:
+    """Who looks at slots: arrays, each until no array is left that is a view of it.
+
+    `on_end` is told the slot then, in any thread, by a destructor: it must neither wait nor raise.
+    """
+
+    __slots__ = ("_live", "on_end")
+
+    def __init__(self, on_end: Callable[[int], None]) -> None:
+        self.on_end = on_end
+        self._live: dict[int, tuple[weakref.ref[Array], int]] = {}
+
+    def add(self, array: Array, slot: int) -> None:
+        """Watch an array whose memory is no array's, so that it is the base of all its views."""
+        lease = weakref.ref(array, self._ended)
+        self._live[id(lease)] = lease, slot
+
+    def _ended(self, lease: weakref.ref[Array]) -> None:
+        self.on_end(self._live.pop(id(lease))[1])
 
 
 class SampleWriter:
@@ -56,7 +77,7 @@ class SampleWriter:
         self._number = -1
         self._returned: deque[int] = deque()
         self._leases = Leases(self._returned.append)
-        self.loans: Mapping[int, Lease] = {}  # where they lie is found by their address, as they can be sent but once
+        self.loans: Mapping[int, tuple[int, int]] = {}  # where they lie is found by their address, as they can be sent but once
         self._lock = Lock()
         self._touch()
 

@@ -32,6 +32,7 @@ DATAGRAM = 120_000  # bytes; less than a queue takes
 MOST_ARRAYS = 1000  # of one message; so their table fits into a datagram too
 
 _VERSION = 2  # of marshal: later ones look for values that are repeated, which takes longer than to write them
+_NOTHING = (None,) * 7
 _INLINE = 0xFFFF_FFFF  # in place of a slot: the bytes follow the fields
 _NOTE = struct.Struct("<BI")
 _BYTES = np.dtype(np.uint8)
@@ -63,12 +64,12 @@ class Encoded(NamedTuple):
 
 def end() -> bytes:
     """The datagram that says: nothing more will come."""
-    return marshal.dumps((END,), _VERSION)
+    return marshal.dumps((END, *_NOTHING), _VERSION)
 
 
 def skip(slots: Sequence[int]) -> bytes:
     """The datagram that says: these slots hold what this edge does not want."""
-    return marshal.dumps((SKIP, tuple(slots)), _VERSION)
+    return marshal.dumps((SKIP, tuple(slots), *_NOTHING[1:]), _VERSION)
 
 
 def absence(stamp: Stamp) -> Encoded:
@@ -164,8 +165,7 @@ class Packer:
 
     def placed(self, array: npt.NDArray[Any]) -> tuple[int, int]:
         """Where an array lies, or was copied to; NotFlat for one with gaps."""
-        lease = self._loans.get(id(array))
-        place = self._found(array) if lease is None else lease.place
+        place = self._loans.get(id(array)) or self._found(array)
         self.slots.append(place[0])
         return place
 
@@ -196,7 +196,7 @@ class Packer:
 
 
 opened: Callable[[memoryview], tuple[Any, ...]] = marshal.loads
-"""What a datagram says: its kind, and then for each kind
+"""What a datagram says: its kind, and then for each kind, filled up to eight,
 
 FLAT, PICKLED: whether it has a ticket, the stamp, when it was sent, and the message, None where there is none, for
 `decoded`; SKIP: the slots; END: nothing.

@@ -431,13 +431,13 @@ def test_slots_that_came_back_are_lent_again_before_others_need_new_pages():
     used = set()
     for seq in range(20):
         loan = edge.outlet.loan((SLOT,), "uint8")
-        used.add(edge.ring.loans[id(loan)].slot)
+        used.add(edge.ring.loans[id(loan)][0])
         edge.offer(seq, loan)
         del loan
         assert edge.take() is not None
     assert used == {0, 1}
     kept = [edge.outlet.loan((SLOT,), "uint8") for _ in range(8)]
-    assert {edge.ring.loans[id(loan)].slot for loan in kept} == set(range(8))  # the others are there when they are needed
+    assert {edge.ring.loans[id(loan)][0] for loan in kept} == set(range(8))  # the others are there when they are needed
     assert id(edge.outlet.loan((SLOT,), "uint8")) not in edge.ring.loans
     del kept
     edge.close()
