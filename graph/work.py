@@ -69,6 +69,8 @@ class WorkStep(Step):
         self._tells_absence = any(w.tells_absence for ways in wiring.outputs.values() for w in ways)
         self._took = self.tally.took.cells
         self._silence: Silence | None = None
+        self.is_idle = False
+        """Whether nothing waited when `advance` was called last, and a message could be processed."""
 
     def setup(self) -> None:
         """See `Step.setup`."""
@@ -78,13 +80,16 @@ class WorkStep(Step):
 
     def advance(self) -> bool:
         """See `Step.advance`."""
+        self.is_idle = False
         if self.is_over or (self.wake_at_ns and self.rests()) or (self._blocking and not self.has_room()):
             return False
         if self._advance_one(self._inbox) if isinstance(self._inbox, Mailbox) else self._advance_joined(self._inbox):
             return True
         if self._inbox.is_over():
             self.end()
-        elif self._silence is not None:
+            return False
+        self.is_idle = True
+        if self._silence is not None:
             self.due_ns = self._silence.look(self.tally.steps)
             if not self.due_ns:
                 self._tell_silence()
@@ -135,16 +140,12 @@ class WorkStep(Step):
         except Exception as e:
             self.raised(e, stamp)
 
-    def is_idle(self) -> bool:
-        """Whether nothing waits, and a message could be processed."""
-        busy = self.is_over or self.wake_at_ns or self.cells[BUSY_SINCE] or self._home.stopping
-        return not (busy or self._inbox.packets or (self._blocking and not self.has_room()))
-
     def receive(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """Process a message at once, handed over in the same thread; what cannot be processed now waits."""
         mailbox = self._inbox
         assert isinstance(mailbox, Mailbox)
-        if message is None or not self.is_idle():
+        busy = self.is_over or self.wake_at_ns or self.cells[BUSY_SINCE] or (self._blocking and not self.has_room())
+        if message is None or mailbox.packets or busy or self._home.stopping:
             mailbox.offer(stamp, message, sent_ns, ticket)
         else:
             mailbox.was_handed()

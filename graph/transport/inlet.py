@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
 from typing import Any, Protocol
 
@@ -24,9 +25,8 @@ HELLO = 64  # bytes of what comes through the socket: with it come the descripto
 class Taker(Protocol):
     """A node that may be given what comes past its mailbox, by the thread of its worker."""
 
-    def is_idle(self) -> bool:
-        """Whether it has nothing else to do and can process a message."""
-        ...
+    is_idle: bool
+    """Whether it had nothing to do when its worker began to wait, and can process a message."""
 
     def take_over(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """Process a message; the node has just said that it is idle."""
@@ -50,6 +50,7 @@ class Inlet:
         taker: Taker | None = None,
     ) -> None:
         assert isinstance(bell, SocketBell)
+        self._waiting = mailbox.packets
         self._mailbox, self._bell, self._socket, self._on_error = mailbox, bell, end, on_error
         self._ring, self._taker = ring, taker
         self._lease, self._settle = ring.lease, ring.settle
@@ -94,7 +95,7 @@ class Inlet:
                 if len(descriptors) < 2:
                     raise OSError(errno.EMFILE, "no descriptor is left for an edge between processes; raise ulimit -n")
                 self._queue = QueueReader(*descriptors)
-                alone = None if self._taker is None else self._pass_on
+                alone = None if self._taker is None else partial(self._pass_on, self._queue, self._taker)
                 is_urgent = self._mailbox.policy != "block"
                 self._bell.watch(self._queue.event, self.drain, is_urgent=is_urgent, alone=alone)
 
@@ -111,24 +112,21 @@ class Inlet:
         if self._mailbox.policy == "block" and queue.read_since(self._told_at) >= LARGEST:
             self._tell_how_many()  # it may wait for room in the queue, however few messages that are
 
-    def _pass_on(self) -> None:
+    def _pass_on(self, queue: QueueReader, taker: Taker) -> None:
         """Give a message that came alone, while the node waits, to the node; all else goes into the mailbox."""
-        queue, taker, packet = self._queue, self._taker, None
-        assert queue is not None and taker is not None
         with self._lock:
-            if not self.is_open:
-                return
-            count = queue.news()
-            if count == 1 and taker.is_idle():
-                packet = self._packet(opened(queue.take()))
-            else:
+            count = queue.news() if self.is_open else 0
+            if count != 1 or self._waiting or not taker.is_idle:
                 self._take(queue, count)
+                return
+            packet = self._packet(opened(queue.take()))
         if packet is None:
             return
-        if packet[1] is None:
-            self._mailbox.offer(*packet)
+        stamp, message, sent_ns, ticket = packet
+        if message is None:
+            self._mailbox.offer(stamp, None, sent_ns, ticket)
         else:
-            taker.take_over(*packet)
+            taker.take_over(stamp, message, sent_ns, ticket)
 
     def _packet(self, fields: tuple[Any, ...]) -> tuple[Stamp, Any, int, Ticket | None] | None:
         """What a datagram brings to the mailbox, if anything. The lock is held."""
