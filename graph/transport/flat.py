@@ -20,6 +20,12 @@ PICKLING = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__ge
 
 Place: TypeAlias = Callable[[np.ndarray[Any, Any]], tuple[int, ...]]
 """Finds a place for an array: slot and offset; NotFlat for one with gaps."""
+Parts: TypeAlias = tuple[str, list[Any], list[tuple[Any, ...]]]
+"""A message taken apart: key of its class, values of its fields, and what stands for those that are no plain values:
+
+number of the field; where the array lies, or its bytes, or the parts of a nested message; code of the dtype, None for a
+nested message; shape.
+"""
 Lease: TypeAlias = Callable[[int, int, tuple[int, ...], np.dtype[Any]], np.ndarray[Any, Any]]
 """The array in a slot, at an offset, with this shape and dtype."""
 
@@ -41,8 +47,8 @@ class NotFlat(ValueError):
 _new = object.__new__
 
 
-def taken_apart(value: Any, place: Place) -> tuple[Any, ...]:
-    """Key of the class, values of the fields, and what stands for those that are no plain values.
+def taken_apart(value: Any, place: Place) -> Parts:
+    """The parts of a message.
 
     All of it is for `marshal` to write, which refuses what is in a tuple and not plain, by ValueError.
 
@@ -50,7 +56,7 @@ def taken_apart(value: Any, place: Place) -> tuple[Any, ...]:
         NotFlat: Something in it is no plain value, array or frozen dataclass with slots of such.
     """
     cls = type(value)
-    layout = _layouts[cls]
+    layout = layouts[cls]
     if layout is None:
         raise NotFlat(cls)
     values: list[Any] = []
@@ -69,7 +75,7 @@ def taken_apart(value: Any, place: Place) -> tuple[Any, ...]:
     return layout.key, values, others
 
 
-def put_together(parts: tuple[Any, ...], lease: Lease) -> Any:
+def put_together(parts: Parts, lease: Lease) -> Any:
     """The message; its arrays are read-only, those that lie in slots are what `lease` gives."""
     key, values, others = parts
     for i, where, code, shape in others:
@@ -77,10 +83,10 @@ def put_together(parts: tuple[Any, ...], lease: Lease) -> Any:
             values[i] = put_together(where, lease)
         elif type(where) is tuple:
             slot, offset = where
-            values[i] = lease(slot, offset, shape, _dtypes[code])
+            values[i] = lease(slot, offset, shape, dtypes[code])
         else:
-            values[i] = np.ndarray(shape, _dtypes[code], where)
-    cls, _, _, setters = _known[key]
+            values[i] = np.ndarray(shape, dtypes[code], where)
+    cls, _, _, setters = known[key]
     value: Any = _new(cls)
     for i, put in setters:
         put(value, values[i])
@@ -110,7 +116,7 @@ class _Known(dict[str, Layout]):
         cls: Any = importlib.import_module(module)
         for part in name.split("."):
             cls = getattr(cls, part)
-        layout = _layouts[cls]
+        layout = layouts[cls]
         assert layout is not None
         return self.setdefault(key, layout)
 
@@ -131,4 +137,4 @@ class _Dtypes(dict[str, np.dtype[Any]]):
         return self.setdefault(code, np.dtype(code))
 
 
-_layouts, _known, _codes, _dtypes = _Layouts(), _Known(), _Codes(), _Dtypes()
+layouts, known, _codes, dtypes = _Layouts(), _Known(), _Codes(), _Dtypes()

@@ -15,6 +15,7 @@ from graph.node import Stamp, of_fields
 from graph.packet import Ticket
 from graph.tally import Cause
 from graph.transport import wire
+from graph.transport.form import Known, learned
 from graph.transport.memory import Reader
 from graph.transport.queue import LARGEST, QueueReader
 from graph.transport.wire import decoded, opened
@@ -50,6 +51,7 @@ class Inlet:
         taker: Taker | None = None,
     ) -> None:
         assert isinstance(bell, SocketBell)
+        self._forms: dict[int, Known] = {}
         self._waiting = mailbox.packets
         self._mailbox, self._bell, self._socket, self._on_error = mailbox, bell, end, on_error
         self._ring, self._taker = ring, taker
@@ -106,7 +108,7 @@ class Inlet:
 
     def _take(self, queue: QueueReader, count: int) -> None:
         for _ in range(count):
-            packet = self._packet(opened(queue.take()))
+            packet = self._packet(queue.take())
             if packet is not None:
                 self._mailbox.offer(*packet)
         if self._mailbox.policy == "block" and queue.read_since(self._told_at) >= LARGEST:
@@ -119,7 +121,7 @@ class Inlet:
             if count != 1 or self._waiting or not taker.is_idle:
                 self._take(queue, count)
                 return
-            packet = self._packet(opened(queue.take()))
+            packet = self._packet(queue.take())
         if packet is None:
             return
         stamp, message, sent_ns, ticket = packet
@@ -128,16 +130,34 @@ class Inlet:
         else:
             taker.take_over(stamp, message, sent_ns, ticket)
 
-    def _packet(self, fields: tuple[Any, ...]) -> tuple[Stamp, Any, int, Ticket | None] | None:
+    def _packet(self, datagram: memoryview) -> tuple[Stamp, Any, int, Ticket | None] | None:
         """What a datagram brings to the mailbox, if anything. The lock is held."""
-        kind, has_ticket, origin, seq, captured_ns, offset_ns, sent_ns, message = fields
-        ticket = None
-        if message is not None:
-            self._number = number = self._number + 1
+        if datagram[0] >= 0:
+            return self._whole(opened(datagram))
+        head, seq, captured_ns, offset_ns, sent_ns, *places = datagram.tolist()
+        self._number += 1
+        form = self._forms.get(~head >> 1)
+        if form is None:  # the message that told of it could not be read, which was an error
+            for slot in places[::2]:
+                self.tell(wire.SLOT, slot)
+            self._lose("error")
+            return None
+        origin, message = form.made(places, self._lease)
+        ticket = _RemoteTicket(self, self._number) if ~head & 1 else None
+        return of_fields(Stamp, (origin, seq, captured_ns, offset_ns)), message, sent_ns, ticket
+
+    def _whole(self, fields: tuple[Any, ...]) -> tuple[Stamp, Any, int, Ticket | None] | None:
+        """The same of one that can be read by itself."""
+        kind, has_ticket, origin, seq, captured_ns, offset_ns, sent_ns, what = fields
+        message, ticket = None, None
+        if what is not None:
+            self._number += 1
             if has_ticket:
-                ticket = _RemoteTicket(self, number)
+                ticket = _RemoteTicket(self, self._number)
             try:
-                message = decoded[kind](message, self._lease)
+                message = decoded[kind](what, self._lease)
+                if kind == wire.FORM:
+                    self._forms[what[0]] = learned(origin, message, what[1])
             except Exception as e:  # whatever the message's own class raises
                 if self._settle is None or self._settle():
                     self._lose("error")

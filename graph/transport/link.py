@@ -13,6 +13,7 @@ from graph.packet import Ticket
 from graph.plan import PlannedEdge
 from graph.tally import CONNECTED, IN_HAND, OFFERED, THINNED, Cause, EdgeTally
 from graph.transport import wire
+from graph.transport.form import Form
 from graph.transport.memory import Writer
 from graph.transport.queue import QueueWriter
 
@@ -43,6 +44,8 @@ class Link:
         self._kept: dict[int, Sequence[object]] = {}
         """What messages lend, by slot."""
         self._tickets: dict[int, Ticket] = {}
+        self._forms: dict[int, Form] = {}
+        """Those that the consumer was told of, by their number."""
         self._lock = Lock()
         self.is_short = False
         """Whether the producer waits for what the consumer gives back; else that need not wake it."""
@@ -113,16 +116,21 @@ class Link:
         """Whether to tell that there is no message, where there is none for this edge."""
         return self.edge.tells_absence and not (self.edge.is_picky and stamp.origin not in self.edge.origins)
 
-    def send(self, encoded: wire.Encoded, ticket: Ticket | None, *, counts: bool = True) -> None:
-        """Send a message; `counts` is False for one that only tells that there is none."""
+    def send(self, encoded: wire.Encoded, ticket: Ticket | None, *, counts: bool = True) -> bool:
+        """Send a message; `counts` is False for one that only tells that there is none.
+
+        False: nothing was done, as the consumer does not know the form of the message, and it has to be sent whole.
+        """
         if not self._is_heard:
             self.drain()
-        datagram, slots, _, kept = encoded
+        datagram, slots, _, kept, form, is_whole = encoded
         cells = self._cells
         with self._lock:
             if kept:
                 self._is_there()  # what is lent is scarcer than slots are
             queue = self._queue if self._is_heard else None
+            if not is_whole and queue is not None and self._forms.get(form.number) is not form:
+                return False
             if counts:
                 cells[OFFERED] += 1
                 cells[IN_HAND] = 1
@@ -131,15 +139,18 @@ class Link:
                 if counts:
                     self.tally.drop("full" if is_full else "lost")
                     cells[IN_HAND] = 0
-                return
+                return True
             cells[IN_HAND] = 0
             self._number += counts
+            if form is not None and is_whole:
+                self._forms[form.number] = form
             for slot in slots:
                 self._use(slot)
                 if kept:
                     self._kept[slot] = [*self._kept.get(slot, ()), *kept]
             if ticket is not None:
                 self._tickets[self._number] = ticket
+        return True
 
     def skip(self, slots: Sequence[int]) -> None:
         """Tell of slots that reach the consumer but are not for it: it gives them back at once."""
@@ -208,7 +219,7 @@ class Link:
         for slot, uses in self._slots.items():
             for _ in range(uses):
                 self._ring.release(slot)
-        self._slots, self._tickets, self._kept = {}, {}, {}
+        self._slots, self._tickets, self._kept, self._forms = {}, {}, {}, {}
         self._bell.ring()
 
     def end(self) -> None:

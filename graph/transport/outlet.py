@@ -89,7 +89,11 @@ class Outlet:
             raise self._unsendable(message, e) from e
         published = self.ring.publish(encoded.slots) if self._publishes else ()
         for link in takers:
-            link.send(encoded, ticket)
+            if not link.send(encoded, ticket):
+                whole = self._packer.encode_whole(
+                    stamp, message, sent_ns, has_ticket=has_ticket, form=encoded.form
+                )
+                link.send(whole, ticket)
         if published:
             for link in self.links:
                 if link not in takers:

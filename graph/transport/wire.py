@@ -23,10 +23,11 @@ import numpy.typing as npt
 from graph.node import Stamp, of_fields
 from graph.transport import flat, lending
 from graph.transport.flat import SMALL, Lease
+from graph.transport.form import Form, form_of
 from graph.transport.memory import Writer
 from graph.transport.ring import ALIGNMENT, Bytes, Ref
 
-FLAT, PICKLED, SKIP, END = 1, 2, 3, 4
+FLAT, FORM, PICKLED, SKIP, END = 1, 2, 3, 4, 5
 SLOT, DONE, TAKEN = 1, 2, 3
 DATAGRAM = 120_000  # bytes; less than a queue takes
 MOST_ARRAYS = 1000  # of one message; so their table fits into a datagram too
@@ -60,6 +61,10 @@ class Encoded(NamedTuple):
     """Slots that were acquired for it; released by the sender once all readers are counted."""
     kept: Sequence[object] = ()
     """What it lends, which must be there as long as any of its slots is read."""
+    form: Form | None = None
+    """Of which it is, where it is of one."""
+    is_whole: bool = True
+    """Whether it can be read by one who does not know the form, and tells of it."""
 
 
 def end() -> bytes:
@@ -83,6 +88,7 @@ class Packer:
     def __init__(self, ring: Writer) -> None:
         self.ring = ring
         self._loans = ring.loans
+        self._forms: dict[tuple[type, str], Form] = {}
         self.held: list[int] = []
         self.slots: list[int] = []
         self.at = 0
@@ -95,12 +101,25 @@ class Packer:
             NoSlot: All slots are in use.
             TooBig: An array needs more than a slot, or there are too many arrays.
         """
+        form = self._forms.get((type(message), stamp.origin))
+        told = None if form is None else form.told(stamp, message, sent_ns, has_ticket, self._loans)
+        if told is None:
+            return self.encode_whole(stamp, message, sent_ns, has_ticket=has_ticket)
+        return of_fields(Encoded, (*told, (), (), form, False))
+
+    def encode_whole(
+        self, stamp: Stamp, message: Any, sent_ns: int, *, has_ticket: bool, form: Form | None = None
+    ) -> Encoded:
+        """The same for a consumer that does not know the form; `form`: that of the message, where there is one."""
         self.held, self.slots = [], []
         try:
             parts = flat.taken_apart(message, self.placed)
-            data = marshal.dumps((FLAT, has_ticket, *stamp, sent_ns, parts), _VERSION)
+            if form is None and self.slots:
+                form = self._new_form(stamp.origin, message, parts)
+            kind, what = (FLAT, parts) if form is None else (FORM, (form.number, parts))
+            data = marshal.dumps((kind, has_ticket, *stamp, sent_ns, what), _VERSION)
             if len(data) <= DATAGRAM:
-                return of_fields(Encoded, (data, self.slots, self.held, ()))
+                return of_fields(Encoded, (data, self.slots, self.held, (), form, True))
         except ValueError:  # there is something in it that is not plain
             pass
         except BaseException:
@@ -116,6 +135,15 @@ class Packer:
         except BaseException:
             self.undo()
             raise
+
+    def _new_form(self, origin: str, message: Any, parts: flat.Parts) -> Form | None:
+        """The form of a message, which takes the place of that of earlier ones of its class and origin."""
+        key = type(message), origin
+        before = self._forms.get(key)
+        form = form_of(len(self._forms) if before is None else before.number, message, parts)
+        if form is not None:
+            self._forms[key] = form
+        return form
 
     def undo(self) -> None:
         """Give back what was acquired."""
@@ -198,8 +226,9 @@ class Packer:
 opened: Callable[[memoryview], tuple[Any, ...]] = marshal.loads
 """What a datagram says: its kind, and then for each kind, filled up to eight,
 
-FLAT, PICKLED: whether it has a ticket, the stamp, when it was sent, and the message, None where there is none, for
-`decoded`; SKIP: the slots; END: nothing.
+FLAT, FORM, PICKLED: whether it has a ticket, the stamp, when it was sent, and the message, None where there is none,
+for `decoded`, and for FORM the number of the form before it; SKIP: the slots; END: nothing.
+Where the first of its words is negative it is not for this, but for `form`.
 """
 
 
@@ -226,7 +255,11 @@ def _spans(table: Sequence[Ref]) -> Iterator[Ref]:
         yield Ref(slot, start, max(ref.offset + ref.size for ref in table if ref.slot == slot) - start)
 
 
-decoded: Mapping[int, Callable[[Any, Lease], Any]] = {FLAT: flat.put_together, PICKLED: unpickled}
+decoded: Mapping[int, Callable[[Any, Lease], Any]] = {
+    FLAT: flat.put_together,
+    FORM: lambda what, lease: flat.put_together(what[1], lease),
+    PICKLED: unpickled,
+}
 """The message of an opened datagram, by its kind, with arrays that are read-only, by `lease`."""
 
 
