@@ -1,11 +1,13 @@
-"""Messages that say nothing new but when they were captured and where their arrays lie, as nearly all frames do.
+"""Messages that say little new: when they were captured, where their arrays lie or what small ones hold.
 
-What they have in common is their form. It is told once on each connection, with a whole message; after that a message
-is a few whole numbers. When a frame comes caches are cold, and to write and read those takes half as long as values do.
+Nearly all frames are such. What they have in common is their form. It is told once on each connection, with a whole
+message; after that a message is a few whole numbers. When a frame comes caches are cold, and to write and read those
+takes half as long as values of all kinds do.
 """
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter, is_
 from struct import Struct
@@ -13,21 +15,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graph.node import Stamp
+from graph.node import Stamp, of_fields
 from graph.transport import flat
 from graph.transport.flat import Lease
 
 _HEAD = 5  # words before the places: number and ticket, seq, captured_ns, offset_ns, sent_ns
+_WORD = 8
 
 _new = object.__new__
 
 
 class _Array(NamedTuple):
-    """A field that is an array in a slot."""
+    """A field that is an array."""
 
     get: Callable[[Any], Any]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    size: int
+    """Bytes that it takes behind the places; 0 for one in a slot."""
 
 
 class Form(NamedTuple):
@@ -39,47 +44,61 @@ class Form(NamedTuple):
     """Gives the fields that are no arrays, where there are any."""
     values: tuple[Any, ...]
     """What those fields are in all messages of the form."""
+    exactly: bytes | None
+    """The same in bytes; None for other than plain values."""
     pack: Callable[..., bytes]
 
     def told(
         self, stamp: Stamp, message: Any, sent_ns: int, has_ticket: bool, lent: Mapping[int, tuple[int, int]]
     ) -> tuple[bytes, list[int]] | None:
         """The datagram of a message of the same class, and its slots; None where it does not have this form."""
-        _, arrays, rest, values, pack = self
-        if rest is not None and not all(map(is_, rest(message), values)):
+        number, arrays, rest, values, exactly, pack = self
+        if rest is not None and not all(map(is_, found := rest(message), values)) and not _are(found, exactly):
             return None
         slots: list[int] = []
         places: list[int] = []
-        for get, shape, dtype in arrays:
+        small = b""
+        for get, shape, dtype, size in arrays:
             array = get(message)
+            if type(array) is not np.ndarray or array.shape != shape or array.dtype is not dtype:
+                return None
+            if size:
+                small += array.tobytes().ljust(size, b"\0")
+                continue
             place = lent.get(id(array))
-            if place is None or array.shape != shape or array.dtype is not dtype:
+            if place is None:
                 return None
             places += place
             slots.append(place[0])
         _, seq, captured_ns, offset_ns = stamp
-        return pack(~(self.number * 2 + has_ticket), seq, captured_ns, offset_ns, sent_ns, *places), slots
+        return pack(~(number * 2 + has_ticket), seq, captured_ns, offset_ns, sent_ns, *places) + small, slots
 
 
 def form_of(number: int, message: Any, parts: flat.Parts) -> Form | None:
-    """The form of a message that was taken apart; None for one in which more may change than where arrays lie."""
+    """The form of a message that was taken apart; None for one without arrays, and where arrays are in parts of it."""
     _, _, others = parts
-    for _, where, code, _ in others:
-        if not (_is_plain(where) if code is None else type(where) is tuple):
-            return None
-    names = flat.layouts[type(message)].names
-    lying = [names[i] for i, _, code, _ in others if code is not None]
-    if not lying:
+    if not all(code is not None or _is_plain(where) for _, where, code, _ in others):
         return None
-    arrays = [_Array(attrgetter(name), getattr(message, name).shape, getattr(message, name).dtype) for name in lying]
-    rest = _fields([name for name in names if name not in lying])
-    pack = Struct(f"<{_HEAD + 2 * len(lying)}q").pack
-    return Form(number, arrays, rest, rest(message) if rest else (), pack)
+    names = flat.layouts[type(message)].names
+    arrays = []
+    for i, where, code, shape in others:
+        if code is not None:
+            size = 0 if type(where) is tuple else _padded(len(where))
+            arrays.append(_Array(attrgetter(names[i]), shape, getattr(message, names[i]).dtype, size))
+    taken = {i for i, _, code, _ in others if code is not None}
+    rest = _fields([name for i, name in enumerate(names) if i not in taken])
+    values = rest(message) if rest else ()
+    pack = Struct(f"<{_HEAD + 2 * sum(not array.size for array in arrays)}q").pack
+    return Form(number, arrays, rest, values, _exactly(values), pack) if arrays else None
 
 
 def _is_plain(parts: flat.Parts) -> bool:
     """Whether a part of a message has no arrays, so that the same object says the same for ever."""
     return all(code is None and _is_plain(where) for _, where, code, _ in parts[2])
+
+
+def _padded(size: int) -> int:
+    return max(-(-size // _WORD), 1) * _WORD
 
 
 def _fields(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]] | None:
@@ -89,32 +108,61 @@ def _fields(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]] | None:
     return get if len(names) > 1 else lambda message: (get(message),)
 
 
+def _exactly(values: tuple[Any, ...]) -> bytes | None:
+    try:
+        return marshal.dumps(values, 2)
+    except ValueError:
+        return None
+
+
+def _are(values: tuple[Any, ...], exactly: bytes | None) -> bool:
+    return exactly is not None and _exactly(values) == exactly
+
+
+Put = Callable[[Any, Any], None]
+
+
 class Known(NamedTuple):
     """The consumer's side of a form: how a message of it is made."""
 
     origin: str
     cls: type
-    arrays: Sequence[tuple[Callable[[Any, Any], None], tuple[int, ...], np.dtype[Any]]]
-    rest: Sequence[tuple[Callable[[Any, Any], None], Any]]
+    lying: Sequence[tuple[Put, tuple[int, ...], np.dtype[Any]]]
+    small: Sequence[tuple[Put, tuple[int, ...], np.dtype[Any], int]]
+    """The last is where its bytes begin, in those of all of them."""
+    rest: Sequence[tuple[Put, Any]]
+    words: int
+    """How many come before the bytes of small arrays."""
 
-    def made(self, places: Sequence[int], lease: Lease) -> tuple[str, Any]:
-        """The origin, and the message whose arrays lie there: slot, offset, slot, offset, ..."""
-        origin, cls, arrays, rest = self
+    def made(self, datagram: memoryview, lease: Lease) -> tuple[Stamp, Any, int]:
+        """Stamp, message, and when it was sent."""
+        origin, cls, lying, small, rest, words = self
+        _, seq, captured_ns, offset_ns, sent_ns, *places = (datagram[:words] if small else datagram).tolist()
         value = _new(cls)
         for put, x in rest:
             put(value, x)
         at = 0
-        for put, shape, dtype in arrays:
+        for put, shape, dtype in lying:
             put(value, lease(places[at], places[at + 1], shape, dtype))
             at += 2
-        return origin, value
+        if small:
+            data = datagram[words:].tobytes()
+            for put, shape, dtype, at in small:
+                put(value, np.ndarray(shape, dtype, data, at))
+        return of_fields(Stamp, (origin, seq, captured_ns, offset_ns)), value, sent_ns
 
 
 def learned(origin: str, message: Any, parts: flat.Parts) -> Known:
     """The form of a message that came whole."""
     key, _, others = parts
     layout = flat.known[key]
-    lying = {i: (shape, flat.dtypes[code]) for i, _, code, shape in others if code is not None}
-    arrays = [(layout.setters[i][1], *what) for i, what in lying.items()]
-    rest = [(put, getattr(message, layout.names[i])) for i, put in layout.setters if i not in lying]
-    return Known(origin, layout.cls, arrays, rest)
+    lying, small, at = [], [], 0
+    arrays = {i: (where, flat.dtypes[code], shape) for i, where, code, shape in others if code is not None}
+    for i, (where, dtype, shape) in arrays.items():
+        if type(where) is tuple:
+            lying.append((layout.setters[i][1], shape, dtype))
+        else:
+            small.append((layout.setters[i][1], shape, dtype, at))
+            at += _padded(len(where))
+    rest = [(put, getattr(message, layout.names[i])) for i, put in layout.setters if i not in arrays]
+    return Known(origin, layout.cls, lying, small, rest, _HEAD + 2 * len(lying))

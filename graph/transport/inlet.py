@@ -132,19 +132,16 @@ class Inlet:
 
     def _packet(self, datagram: memoryview) -> tuple[Stamp, Any, int, Ticket | None] | None:
         """What a datagram brings to the mailbox, if anything. The lock is held."""
-        if datagram[0] >= 0:
+        head = ~datagram[0]
+        if head < 0:
             return self._whole(opened(datagram))
-        head, seq, captured_ns, offset_ns, sent_ns, *places = datagram.tolist()
         self._number += 1
-        form = self._forms.get(~head >> 1)
-        if form is None:  # the message that told of it could not be read, which was an error
-            for slot in places[::2]:
-                self.tell(wire.SLOT, slot)
+        ticket = _RemoteTicket(self, self._number) if head & 1 else None
+        form = self._forms.get(head >> 1)
+        if form is None:  # the message that told of it could not be read, which has ended the run
             self._lose("error")
             return None
-        origin, message = form.made(places, self._lease)
-        ticket = _RemoteTicket(self, self._number) if ~head & 1 else None
-        return of_fields(Stamp, (origin, seq, captured_ns, offset_ns)), message, sent_ns, ticket
+        return *form.made(datagram, self._lease), ticket
 
     def _whole(self, fields: tuple[Any, ...]) -> tuple[Stamp, Any, int, Ticket | None] | None:
         """The same of one that can be read by itself."""

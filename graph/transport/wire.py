@@ -30,6 +30,7 @@ from graph.transport.ring import ALIGNMENT, Bytes, Ref
 FLAT, FORM, PICKLED, SKIP, END = 1, 2, 3, 4, 5
 SLOT, DONE, TAKEN = 1, 2, 3
 DATAGRAM = 120_000  # bytes; less than a queue takes
+MOST_FORMS = 8  # of messages of a class and origin, one after the other: then they are told whole
 MOST_ARRAYS = 1000  # of one message; so their table fits into a datagram too
 
 _VERSION = 2  # of marshal: later ones look for values that are repeated, which takes longer than to write them
@@ -89,6 +90,8 @@ class Packer:
         self.ring = ring
         self._loans = ring.loans
         self._forms: dict[tuple[type, str], Form] = {}
+        self._tries: dict[tuple[type, str], tuple[int, int]] = {}
+        """The number of the form of a class and origin, and how often it has changed."""
         self.held: list[int] = []
         self.slots: list[int] = []
         self.at = 0
@@ -114,7 +117,7 @@ class Packer:
         self.held, self.slots = [], []
         try:
             parts = flat.taken_apart(message, self.placed)
-            if form is None and self.slots:
+            if form is None:
                 form = self._new_form(stamp.origin, message, parts)
             kind, what = (FLAT, parts) if form is None else (FORM, (form.number, parts))
             data = marshal.dumps((kind, has_ticket, *stamp, sent_ns, what), _VERSION)
@@ -137,11 +140,16 @@ class Packer:
             raise
 
     def _new_form(self, origin: str, message: Any, parts: flat.Parts) -> Form | None:
-        """The form of a message, which takes the place of that of earlier ones of its class and origin."""
+        """The form of a message, in place of that of earlier ones of its class and origin; None if it changes often."""
         key = type(message), origin
-        before = self._forms.get(key)
-        form = form_of(len(self._forms) if before is None else before.number, message, parts)
-        if form is not None:
+        number, tries = self._tries.get(key, (len(self._tries), 0))
+        if tries > MOST_FORMS:
+            return None
+        self._tries[key] = number, tries + 1
+        form = None if tries == MOST_FORMS else form_of(number, message, parts)
+        if form is None:
+            self._forms.pop(key, None)
+        else:
             self._forms[key] = form
         return form
 
