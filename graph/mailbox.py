@@ -77,7 +77,7 @@ class Mailbox:
 
     @property
     def handed(self) -> int:
-        """Messages that skipped this mailbox, straight to a consumer of the same thread."""
+        """Messages that skipped this mailbox, straight to the consumer."""
         return self._books[HANDED]
 
     @property
@@ -162,11 +162,6 @@ class Mailbox:
     def was_handed(self) -> None:
         """A message went straight to the consumer."""
         self._books[HANDED] += 1
-
-    def was_passed(self) -> None:
-        """A message from another process went straight to the consumer."""
-        self._books[OFFERED] += 1
-        self._books[TAKEN] += 1
         if self.on_taken is not None:
             self.on_taken()
 

@@ -22,7 +22,7 @@ from graph.placement import WorkerSpec
 from graph.plan import PlannedEdge
 from graph.spec import NodeSpec
 from graph.supervise import Restarts
-from graph.tally import BUSY_SINCE, IN_HAND, OFFERED, TAKEN, UP, Block
+from graph.tally import BUSY_SINCE, HANDED, IN_HAND, OFFERED, TAKEN, UP, Block
 from graph.transport import memory
 from graph.transport.memory import Handle
 from graph.transport.ring import RingSpec
@@ -204,7 +204,8 @@ class Process:
                 link.drop("lost")
         for edge, end in self.books.mailboxes.items():
             if edge in self.delivered_before:
-                end.cells[OFFERED] = self.delivered_before[edge] = end.settled
+                self.delivered_before[edge] = end.settled
+                end.cells[OFFERED] = end.settled - end.handed
             else:
                 end.drop("lost", end.offered - end.settled)
         return how
@@ -224,9 +225,9 @@ class Process:
         """The packet that a node was at has been taken, but nothing came of it."""
         node = self.part.nodes[name]
         edge = next((e for e in node.edges if e.port == node.anchor), None)
-        if edge is not None and self.books.mailboxes[edge].cells[TAKEN] > 0:
-            self.books.mailboxes[edge].cells[TAKEN] -= 1
-            self.books.mailboxes[edge].drop("lost")
+        if edge is not None and (end := self.books.mailboxes[edge]).delivered > 0:
+            end.cells[TAKEN if end.cells[TAKEN] > 0 else HANDED] -= 1
+            end.drop("lost")
 
     def busy_nodes(self) -> list[str]:
         """Nodes that are in a step at this moment."""

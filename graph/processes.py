@@ -225,7 +225,7 @@ class Processes:
         end = target.books.mailboxes[edge]
         if source is target:
             here = end.offered - end.settled
-            return EdgeReading(edge.name, end.offered + end.handed, end.thinned, here, end.delivered, end.dropped)
+            return EdgeReading(edge.name, end.offered, end.thinned, here, end.delivered, end.dropped)
         link = source.books.links[edge]
         dropped = {cause: n + link.dropped[cause] for cause, n in end.dropped.items()}
         lost = link.connected - target.delivered_before[edge] if isinstance(target, Process) else 0

@@ -61,11 +61,13 @@ class SourceStep(Step):
         if not self._is_free:
             may_enter = self._may_enter()
             ticket = self._door.enter() if may_enter else None
-        self.cells[ENTERED if may_enter else AT_DOOR] += 1
         if self._sole:
-            if gaps := self._emit("", out, now_ns, ticket, may_enter=may_enter):
+            gaps = self._emit("", out, now_ns, ticket, may_enter=may_enter)
+            self.cells[ENTERED if may_enter else AT_DOOR] += 1
+            if gaps:
                 self.cells[GAPS] += gaps
             return
+        self.cells[ENTERED if may_enter else AT_DOOR] += 1
         gaps = 0  # what several outputs of one device miss at once is lost once
         for name in self._types:
             captured = getattr(out, name)

@@ -195,8 +195,8 @@ class EdgeTally:
 
     @property
     def offered(self) -> int:
-        """Packets put in, by a producer that may have to leave them waiting."""
-        return self.cells[OFFERED]
+        """Packets that came, those that skipped the mailbox among them."""
+        return self.cells[OFFERED] + self.cells[HANDED]
 
     @property
     def thinned(self) -> int:
@@ -205,7 +205,7 @@ class EdgeTally:
 
     @property
     def handed(self) -> int:
-        """Packets that skipped the mailbox, straight to a consumer of the same thread."""
+        """Packets that skipped the mailbox, straight to the consumer."""
         return self.cells[HANDED]
 
     @property
@@ -231,7 +231,7 @@ class EdgeTally:
     @property
     def settled(self) -> int:
         """Of a consumer's end: packets that do not wait any more."""
-        return self.cells[TAKEN] + self.cells[THINNED] + self.lost
+        return self.cells[TAKEN] + self.cells[HANDED] + self.cells[THINNED] + self.lost
 
     @property
     def sent(self) -> int:

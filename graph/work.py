@@ -154,7 +154,7 @@ class WorkStep(Step):
     def take_over(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """Process a message that has come alone from another process, as the node is idle."""
         assert isinstance(self._inbox, Mailbox)
-        self._inbox.was_passed()
+        self._inbox.was_handed()
         if self._has_prelude:
             self._take_in(stamp, message, sent_ns, ticket)
         else:

@@ -64,7 +64,7 @@ class Inlet:
         """How many the producer knows to be taken, and up to where the queue was read then."""
         self._tells_every = max(1, mailbox.capacity // 2)  # it still has room for as many, so it need not wait
         self._lock = Lock()
-        self._base = mailbox.taken + sum(mailbox.dropped.values()) + len(mailbox)  # what an earlier producer sent
+        self._base = mailbox.tally.settled + len(mailbox)  # what an earlier producer sent
         self.is_open = True
         end.setblocking(False)
         mailbox.is_cut_off = False
