@@ -96,7 +96,7 @@ class Inlet:
                     return
                 if len(descriptors) < 2:
                     raise OSError(errno.EMFILE, "no descriptor is left for an edge between processes; raise ulimit -n")
-                self._queue = QueueReader(*descriptors)
+                self._queue = QueueReader(data, *descriptors)
                 alone = None if self._taker is None else partial(self._pass_on, self._queue, self._taker)
                 is_urgent = self._mailbox.policy != "block"
                 self._bell.watch(self._queue.event, self.drain, is_urgent=is_urgent, alone=alone)
@@ -171,13 +171,15 @@ class Inlet:
         elif kind == wire.SKIP:
             for slot in fields[1]:
                 self._ring.skip(slot)
-                self.tell(wire.SLOT, slot)
+                self._is_read(slot)
             return None
         return of_fields(Stamp, (origin, seq, captured_ns, offset_ns)), message, sent_ns, ticket
 
     def _is_read(self, slot: int) -> None:
         """An array in a slot is not looked at any more."""
-        self.tell(wire.SLOT, slot)
+        queue = self._queue
+        if queue is None or not queue.give_back(slot):
+            self.tell(wire.SLOT, slot)
 
     def _lose(self, cause: Cause) -> None:
         """Count a message that cannot be used."""

@@ -51,6 +51,8 @@ class Link:
         """Whether the producer waits for what the consumer gives back; else that need not wake it."""
         self.is_plain = not (edge.tells_absence or edge.is_picky or edge.every > 1)
         """Whether every message is for it, and nothing else has to be told."""
+        self.waits = edge.policy == "block"
+        """Whether the producer waits for slots, so that each has to be told."""
         self._has_ended = False
         self._told: dict[str, Stamp] = {}
         """The last capture of each origin that was offered; kept only where absence matters."""
@@ -67,7 +69,7 @@ class Link:
             if is_new:
                 self.tally.cells[CONNECTED] = self.tally.sent
             try:
-                self._queue = QueueWriter(end)
+                self._queue = QueueWriter(end, waits=self.waits)
             except ConnectionError:  # it is gone already
                 end.close()
                 return
@@ -170,14 +172,24 @@ class Link:
         self.tally.cells[OFFERED] += 1
         self.tally.drop(cause)
 
+    def collect(self) -> None:
+        """Take in the slots that the consumer has left to be found."""
+        with self._lock:
+            if self._queue is not None:
+                for slot in self._queue.given_back():
+                    self._given_back(slot)
+
     def drain(self) -> None:
-        """Take in what the consumer has given back."""
+        """Take in what the consumer has given back, and what it has to say."""
         with self._lock:
             self._is_there()
 
     def _is_there(self) -> bool:
         """Take in what the consumer has given back; whether it still is there. The lock is held."""
         self.is_short = False
+        if self._queue is not None:
+            for slot in self._queue.given_back():
+                self._given_back(slot)
         while self._socket is not None:
             try:
                 data = self._socket.recv(NOTES)

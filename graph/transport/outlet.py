@@ -27,6 +27,8 @@ class Outlet:
         self._packer = wire.Packer(ring)
         self.policy: Policy = "block" if any(link.edge.policy == "block" for link in links) else "latest"
         self.tells_absence = any(link.edge.tells_absence for link in links)
+        for link in links:
+            link.waits = self.policy == "block"
         self._is_plain = all(link.is_plain for link in links)
         self._publishes = ring.awaits_readers
         self._blocking = [link for link in links if link.edge.policy == "block"]
@@ -51,7 +53,10 @@ class Outlet:
     def loan(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """A writable array, in a slot if one is free."""
         if self.ring.is_scarce:  # some may have come back; new pages take milliseconds
-            self._drain()
+            for link in self.links:
+                link.collect()
+            if self.ring.is_scarce:
+                self._drain()
         found = self.ring.loan(shape, dtype)
         if found is None:
             self._drain()

@@ -3,6 +3,8 @@
 Datagrams lie one after the other in a circle of bytes, and an eventfd counts those that are new. It wakes the reader,
 and its system calls order memory on every processor: what was written before it was raised is seen by whoever has read
 it. A socket does all this too, for three times as much when caches are cold (docs/decisions/005).
+
+Behind the circle the reader gives back slots, a word for each, which the writer finds when it looks.
 """
 
 from __future__ import annotations
@@ -10,6 +12,10 @@ from __future__ import annotations
 import mmap
 import os
 import socket
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
 from os import eventfd_write
 
 SIZE = 1 << 19
@@ -20,22 +26,29 @@ LARGEST = SIZE // 4
 _WORD = 8
 _FIRST = 8  # the circle begins here; the first word of all says from where on it is not read yet
 _BEHIND = _FIRST + SIZE // _WORD
+_BACK = 1024  # words for what is given back
+_SIZE_BYTES = (_BEHIND + _BACK) * _WORD
 _WRAPPED = -1  # in place of where the next datagram begins: at the start of the circle
 _FULL = SIZE // _WORD - 1  # what is read and what is written would else be the same position again
 _END = 8  # words that are kept for the last datagram
 
+_LOOKS, _WAITS = b"looks", b"waits"  # what comes with the descriptors: how the writer learns of slots
+
 
 class QueueWriter:
-    """The producer's side: makes the queue, and hands it to the one that reads; OSError where that is gone."""
+    """The producer's side: makes the queue, and hands it to the one that reads; OSError where that is gone.
 
-    def __init__(self, reader: socket.socket) -> None:
+    `waits`: it waits for slots, so that it must be told of them.
+    """
+
+    def __init__(self, reader: socket.socket, *, waits: bool) -> None:
         memory = os.memfd_create("cauce-queue")
         try:
-            os.ftruncate(memory, _BEHIND * _WORD)
-            mapped = mmap.mmap(memory, _BEHIND * _WORD)
+            os.ftruncate(memory, _SIZE_BYTES)
+            mapped = mmap.mmap(memory, _SIZE_BYTES)
             self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             try:
-                socket.send_fds(reader, [b"queue"], [memory, self._event])
+                socket.send_fds(reader, [_WAITS if waits else _LOOKS], [memory, self._event])
             except OSError:
                 os.close(self._event)
                 raise
@@ -46,6 +59,8 @@ class QueueWriter:
         self._words[0] = self._at = _FIRST
         self._room = 0
         """Words that can be written without a look at how far was read."""
+        self._back = 0
+        """How many slots were given back."""
 
     def has_room(self) -> bool:
         """Whether `put` would take a datagram of any size."""
@@ -81,6 +96,14 @@ class QueueWriter:
         self._room = min(_BEHIND - self._at - 1, most - used - skipped)
         return True
 
+    def given_back(self) -> Iterator[int]:
+        """The slots that were given back since this was asked last."""
+        words = self._words
+        while (slot := words[at := _BEHIND + self._back % _BACK]) != 0:
+            words[at] = 0
+            self._back += 1
+            yield slot - 1
+
     def close(self) -> None:
         """Write no more; what was written stays readable."""
         os.close(self._event)
@@ -89,15 +112,19 @@ class QueueWriter:
 class QueueReader:
     """The consumer's side. Whatever becomes of the producer, what it has announced can still be read."""
 
-    def __init__(self, memory: int, event: int) -> None:
+    def __init__(self, hello: bytes, memory: int, event: int) -> None:
         self.event = event
         """A descriptor that is readable when something new may be there; closed by `close`."""
         try:
-            self._words = memoryview(mmap.mmap(memory, _BEHIND * _WORD)).cast("q")
+            self._words = memoryview(mmap.mmap(memory, _SIZE_BYTES)).cast("q")
         finally:
             os.close(memory)
         self.at = _FIRST
         """Up to where it was read."""
+        self._looks = hello == _LOOKS
+        self._turns = count()
+        self._later: deque[tuple[int, int]] = deque()
+        """Turns and slots for which there was no word, as the writer had not looked for long."""
 
     def news(self) -> int:
         """How many datagrams have come since this was asked last: as many as are to be taken now."""
@@ -123,6 +150,24 @@ class QueueReader:
     def read_since(self, at: int) -> int:
         """Bytes that were read since that was up to `at`; less than the queue holds."""
         return (self.at - at) % (SIZE // _WORD) * _WORD
+
+    def give_back(self, slot: int) -> bool:
+        """Leave a slot for the writer to find. False: it has to be told. Callable from destructors, in any thread."""
+        if not self._looks:
+            return False
+        turn, words = next(self._turns), self._words
+        if not self._later and not words[at := _BEHIND + turn % _BACK]:
+            words[at] = slot + 1
+            return True
+        self._later.append((turn, slot))
+        with suppress(IndexError):  # another thread may take the last one
+            while True:
+                turn, slot = self._later.popleft()
+                if words[at := _BEHIND + turn % _BACK]:
+                    self._later.appendleft((turn, slot))
+                    return True
+                words[at] = slot + 1
+        return True
 
     def close(self) -> None:
         """Read no more."""

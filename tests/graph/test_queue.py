@@ -19,9 +19,9 @@ def ends():
 
 def made():
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    writer = QueueWriter(ours)
-    _, descriptors, _, _ = socket.recv_fds(theirs, 64, 2)
-    reader = QueueReader(*descriptors)
+    writer = QueueWriter(ours, waits=False)
+    hello, descriptors, _, _ = socket.recv_fds(theirs, 64, 2)
+    reader = QueueReader(hello, *descriptors)
     ours.close()
     theirs.close()
     yield writer, reader
@@ -97,8 +97,10 @@ def test_what_was_taken_stays_until_the_next_is_taken(ends):
 
 def test_what_was_announced_can_be_read_when_the_writer_is_gone():
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    writer = QueueWriter(ours)
-    reader = QueueReader(*socket.recv_fds(theirs, 64, 2)[1])
+    writer = QueueWriter(ours, waits=True)
+    hello, descriptors, _, _ = socket.recv_fds(theirs, 64, 2)
+    reader = QueueReader(hello, *descriptors)
+    assert not reader.give_back(3)  # which it has to be told
     writer.put(b"last words")
     writer.close()
     assert are_those(taken(reader), [b"last words"])
@@ -113,7 +115,7 @@ def test_a_reader_that_is_gone_already_is_an_error_and_leaves_nothing_open():
     theirs.close()
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(BrokenPipeError):
-        QueueWriter(ours)
+        QueueWriter(ours, waits=True)
     assert len(os.listdir("/proc/self/fd")) == before
     ours.close()
 
