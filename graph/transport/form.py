@@ -77,9 +77,10 @@ class Form(NamedTuple):
 def form_of(number: int, message: Any, parts: flat.Parts) -> Form | None:
     """The form of a message that was taken apart; None for one without arrays, and where arrays are in parts of it."""
     _, _, others = parts
-    if not all(code is not None or _is_plain(where) for _, where, code, _ in others):
+    layout = flat.layouts[type(message)]
+    if layout is None or not all(code is not None or _is_plain(where) for _, where, code, _ in others):
         return None
-    names = flat.layouts[type(message)].names
+    names = layout.names
     arrays = []
     for i, where, code, shape in others:
         if code is not None:
@@ -138,7 +139,7 @@ class Known(NamedTuple):
         """Stamp, message, and when it was sent."""
         origin, cls, lying, small, rest, words = self
         _, seq, captured_ns, offset_ns, sent_ns, *places = (datagram[:words] if small else datagram).tolist()
-        value = _new(cls)
+        value: Any = _new(cls)
         for put, x in rest:
             put(value, x)
         at = 0

@@ -23,19 +23,17 @@ class Writer(Protocol):
     spec: RingSpec
     awaits_readers: bool
     """Whether what is published before a reader is there would never reach it."""
-    loans: Mapping[int, tuple[int, int]]
-    """Slot and offset of arrays that `loan` gave, by their identity, while they live and readers can be sent there."""
+
+    @property
+    def loans(self) -> Mapping[int, tuple[int, int]]:
+        """Slot and offset of arrays that `loan` gave, by identity, while they live and readers can be sent there."""
 
     @property
     def has_free(self) -> bool:
         """Whether `acquire` would give a slot."""
 
-    def acquire(self) -> int | None:
-        """A slot with one use, or None when all are in use."""
-
-    @property
-    def is_scarce(self) -> bool:
-        """Whether all slots are in use that have pages: the next one would have to wait for some."""
+    def acquire(self, *, is_frugal: bool = False) -> int | None:
+        """A slot with one use, or None when all are in use; frugally: all that have pages, as others wait for some."""
 
     def use(self, slot: int) -> None:
         """Count one more user of a slot."""
@@ -43,8 +41,8 @@ class Writer(Protocol):
     def release(self, slot: int) -> None:
         """Count one user less; the last one frees the slot."""
 
-    def loan(self, shape: tuple[int, ...], dtype: Any = "uint8") -> Array | None:
-        """A writable array in a slot, which is in use as long as it or a view of it lives; None: none is free."""
+    def loan(self, shape: tuple[int, ...], dtype: Any = "uint8", *, is_frugal: bool = False) -> Array | None:
+        """A writable array in a slot of `acquire`, in use as long as it or a view of it lives; None: there is none."""
 
     def find(self, array: Array) -> Ref | None:
         """Where `array`, which has no gaps, lies, if readers can still be sent there; None: elsewhere."""

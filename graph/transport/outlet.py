@@ -24,8 +24,9 @@ class Outlet:
 
     def __init__(self, ring: Writer, links: Sequence[Link]) -> None:
         self.ring, self.links = ring, links
-        self._packer = wire.Packer(ring)
         self.policy: Policy = "block" if any(link.edge.policy == "block" for link in links) else "latest"
+        self._packer = wire.Packer(ring)
+        self._packer.is_frugal = True
         self.tells_absence = any(link.edge.tells_absence for link in links)
         for link in links:
             link.waits = self.policy == "block"
@@ -52,15 +53,15 @@ class Outlet:
 
     def loan(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """A writable array, in a slot if one is free."""
-        if self.ring.is_scarce:  # some may have come back; new pages take milliseconds
+        lend = self.ring.loan
+        found = lend(shape, dtype, is_frugal=True)
+        if found is None:  # some may have come back; new pages take milliseconds
             for link in self.links:
                 link.collect()
-            if self.ring.is_scarce:
-                self._drain()
-        found = self.ring.loan(shape, dtype)
+            found = lend(shape, dtype, is_frugal=True)
         if found is None:
             self._drain()
-            found = self.ring.loan(shape, dtype)
+            found = lend(shape, dtype)
         return np.empty(shape, dtype) if found is None else found
 
     def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
@@ -76,13 +77,16 @@ class Outlet:
             self._tell_absence([link for link in self.links if link not in takers], stamp)
 
     def _send(self, takers: Sequence[Link], stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
-        has_ticket, encode = ticket is not None, self._packer.encode
+        has_ticket, packer = ticket is not None, self._packer
         try:
             try:
-                encoded = encode(stamp, message, sent_ns, has_ticket=has_ticket)
+                encoded = packer.encode(stamp, message, sent_ns, has_ticket=has_ticket)
             except wire.NoSlot:  # some may have come back meanwhile
                 self._drain()
-                encoded = encode(stamp, message, sent_ns, has_ticket=has_ticket)
+                packer.is_frugal = False
+                encoded = packer.encode(stamp, message, sent_ns, has_ticket=has_ticket)
+            finally:
+                packer.is_frugal = True
         except wire.NoSlot:
             for link in takers:
                 link.lose("full")
@@ -95,9 +99,7 @@ class Outlet:
         published = self.ring.publish(encoded.slots) if self._publishes else ()
         for link in takers:
             if not link.send(encoded, ticket):
-                whole = self._packer.encode_whole(
-                    stamp, message, sent_ns, has_ticket=has_ticket, form=encoded.form
-                )
+                whole = packer.encode_whole(stamp, message, sent_ns, has_ticket=has_ticket, form=encoded.form)
                 link.send(whole, ticket)
         if published:
             for link in self.links:

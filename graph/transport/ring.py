@@ -81,9 +81,9 @@ Place: TypeAlias = tuple[int, tuple[int, ...], np.dtype[Any]]
 class Views:
     """Arrays in the slots of a ring, each in use until no array is left that is a view of it.
 
-    `on_end` is told the slot then, in any thread, by a destructor: it must neither wait nor raise. The next array of the
-    same place is made at that moment, when all that it takes is at hand. When a frame comes it is not, and each thing
-    that is touched first costs more than what it does.
+    `on_end` is told the slot then, in any thread, by a destructor: it must neither wait nor raise. The next array of
+    the same place is made at that moment, when all that it takes is at hand. When a frame comes it is not, and each
+    thing that is touched first costs more than what it does.
     """
 
     MOST = 1024
@@ -163,15 +163,18 @@ class RingWriter:
         self._views = Views(self._memory, self._loan_ended)
         self._lock = Lock()
 
-    def acquire(self) -> int | None:
-        """A slot with one use, or None when all are in use."""
+    def acquire(self, *, is_frugal: bool = False) -> int | None:
+        """See `Writer.acquire`."""
         with self._lock:
-            self._collect()
-            if not self._free:
+            if self._returned:
+                self._collect()
+            free = self._free
+            if len(free) <= (self.spec.slots - self._begun if is_frugal else 0):
                 return None
-            slot = self._free.pop()
+            slot = free.pop()
             self._uses[slot] = 1
-            self._begun = max(self._begun, slot + 1)
+            if slot >= self._begun:
+                self._begun = slot + 1
             return slot
 
     @property
@@ -180,13 +183,6 @@ class RingWriter:
         with self._lock:
             self._collect()
             return bool(self._free)
-
-    @property
-    def is_scarce(self) -> bool:
-        """See `Writer.is_scarce`."""
-        with self._lock:
-            self._collect()
-            return len(self._free) <= self.spec.slots - self._begun
 
     def use(self, slot: int) -> None:
         """Count one more user of a slot."""
@@ -207,11 +203,11 @@ class RingWriter:
         """Nothing to do: readers look at the memory itself, where a datagram says."""
         return ()
 
-    def loan(self, shape: tuple[int, ...], dtype: Any = "uint8") -> Array | None:
-        """A writable array in a slot, which is in use as long as it or a view of it lives; None: none is free."""
+    def loan(self, shape: tuple[int, ...], dtype: Any = "uint8", *, is_frugal: bool = False) -> Array | None:
+        """See `Writer.loan`."""
         kind = dtype_of(dtype)
         size = math.prod(shape) * kind.itemsize
-        if size > self._slot_bytes or (slot := self.acquire()) is None:
+        if size > self._slot_bytes or (slot := self.acquire(is_frugal=is_frugal)) is None:
             return None
         offset = slot * self._slot_bytes
         array = self._views.take(slot, offset, shape, kind)

@@ -77,7 +77,9 @@ class SampleWriter:
         self._number = -1
         self._returned: deque[int] = deque()
         self._leases = Leases(self._returned.append)
-        self.loans: Mapping[int, tuple[int, int]] = {}  # where they lie is found by their address, as they can be sent but once
+        self.loans: Mapping[
+            int, tuple[int, int]
+        ] = {}  # where they lie is found by their address, as they can be sent but once
         self._lock = Lock()
         self._touch()
 
@@ -94,8 +96,8 @@ class SampleWriter:
     def _loaned(self) -> Any:
         return self._publisher.loan_slice_uninit(self.spec.slot_bytes + ALIGNMENT).assume_init()
 
-    def acquire(self) -> int | None:
-        """See `Writer.acquire`."""
+    def acquire(self, *, is_frugal: bool = False) -> int | None:
+        """See `Writer.acquire`. Which samples have pages is not known here."""
         if not self.has_free:
             return None
         try:
@@ -114,11 +116,6 @@ class SampleWriter:
             self.release(self._returned.popleft())
         return len(self._fillings) < self.spec.slots
 
-    @property
-    def is_scarce(self) -> bool:
-        """See `Writer.is_scarce`: which samples have pages is not known here."""
-        return False
-
     def use(self, slot: int) -> None:
         """See `Writer.use`."""
         with self._lock:
@@ -133,7 +130,7 @@ class SampleWriter:
                 del self._fillings[slot]
                 self._unpublished.pop(slot, None)
 
-    def loan(self, shape: tuple[int, ...], dtype: Any = "uint8") -> Array | None:
+    def loan(self, shape: tuple[int, ...], dtype: Any = "uint8", *, is_frugal: bool = False) -> Array | None:
         """See `Writer.loan`."""
         kind = dtype_of(dtype)
         size = math.prod(shape) * kind.itemsize

@@ -96,6 +96,8 @@ class Packer:
         self.slots: list[int] = []
         self.at = 0
         """Where the slot acquired last is free from."""
+        self.is_frugal = False
+        """Whether only slots are acquired that have pages."""
 
     def encode(self, stamp: Stamp, message: Any, sent_ns: int, *, has_ticket: bool) -> Encoded:
         """Put the arrays of `message` into slots, unless they lie there already, and the rest into bytes.
@@ -211,6 +213,7 @@ class Packer:
         return (self.ring.find(array) or self.copied(np.frombuffer(array, np.uint8)))[:2]
 
     def copied(self, array: Bytes) -> Ref:
+        """Where a copy of these bytes lies."""
         ref = self.place(array.nbytes)
         self.ring.view(ref)[:] = array
         return ref
@@ -221,7 +224,7 @@ class Packer:
         if not self.held or self.at + size > slot_bytes:
             if size > slot_bytes:
                 raise TooBig(f"{size} bytes do not fit into a slot of {slot_bytes} bytes")
-            slot = self.ring.acquire()
+            slot = self.ring.acquire(is_frugal=self.is_frugal)
             if slot is None:
                 raise NoSlot
             self.held.append(slot)

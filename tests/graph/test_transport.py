@@ -307,7 +307,9 @@ def test_an_array_with_gaps_is_copied_once_without_them(ends):
 
 def test_an_array_larger_than_a_slot_is_refused_with_both_sizes(ends):
     with pytest.raises(wire.TooBig, match=rf"{SLOT + 1} bytes do not fit into a slot of {SLOT} bytes"):
-        wire.Packer(ends[0]).encode(STAMP, [np.zeros(5000, np.uint8), np.zeros(SLOT + 1, np.uint8)], 0, has_ticket=False)
+        wire.Packer(ends[0]).encode(
+            STAMP, [np.zeros(5000, np.uint8), np.zeros(SLOT + 1, np.uint8)], 0, has_ticket=False
+        )
     assert free(ends[0]) == 6
 
 
