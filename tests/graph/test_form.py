@@ -121,9 +121,8 @@ def test_what_changes_is_told(edge, change):
 
 
 def test_other_shapes_types_and_places_are_told(edge):
-    arrays = [
-        lent(edge, 1), lent(edge, 2, (BIG // 2, 2)), lent(edge, 3, (BIG // 2, 2), "int8"), lent(edge, 4, (BIG // 4, 2, 2)),
-    ]  # fmt: skip
+    arrays = [lent(edge, 1), lent(edge, 2, (BIG // 2, 2)), lent(edge, 3, (BIG // 2, 2), "int8")]
+    arrays.append(lent(edge, 4, (BIG // 4, 2, 2)))
     arrays.append(np.full((BIG // 4, 2, 2), 5, np.uint8))  # not lent, so copied
     assert kinds(edge, [Other(a) for a in arrays]) == ["whole"] * 5
 

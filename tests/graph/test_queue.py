@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections import deque
+from collections import Counter, deque
+from threading import Thread
 
 import pytest
 from hypothesis import given, settings
@@ -124,3 +125,44 @@ def test_messages_fit_into_a_queue():
     from graph.transport import wire
 
     assert wire.DATAGRAM + 1000 < queue.LARGEST
+
+
+def test_slots_are_given_back_in_any_number_whenever_the_writer_looks(ends):
+    writer, reader = ends
+    for n in (0, 1, 5, 1024, 1500, 3000):
+        given = Counter(slot % 7 for slot in range(n))
+        for slot in given.elements():
+            assert reader.give_back(slot)
+        found = list(writer.given_back())
+        while len(found) < n:  # more than there are words: the rest comes as others are given back
+            assert reader.give_back(6)
+            found += writer.given_back()
+            given[6] += 1
+            n += 1
+        assert Counter(found) == given
+    assert not list(writer.given_back())
+
+
+def test_threads_give_back_slots_at_once_and_none_is_lost(ends):
+    writer, reader = ends
+    count, threads = 4000, 4
+
+    def give(slot: int) -> None:
+        for _ in range(count):
+            reader.give_back(slot)
+
+    givers = [Thread(target=give, args=(slot,)) for slot in range(threads)]
+    found: Counter[int] = Counter()
+    for giver in givers:
+        giver.start()
+    while any(giver.is_alive() for giver in givers):
+        found.update(writer.given_back())
+    for giver in givers:
+        giver.join()
+    extra = 0
+    while found.total() < count * threads + extra:
+        reader.give_back(9)
+        extra += 1
+        found.update(writer.given_back())
+        assert extra < 2 * count * threads
+    assert [found[slot] for slot in range(threads)] == [count] * threads

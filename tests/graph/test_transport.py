@@ -715,3 +715,151 @@ def test_what_the_worker_waits_for_is_armed_again_when_the_thread_beside_it_was_
     assert read == [b"x"] * 3
     for end in (*pairs[0], *pairs[1]):
         end.close()
+
+
+class Node:
+    """Stands for a node that may be given messages past its mailbox."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.mailbox, self.is_idle, self.got = mailbox, True, []
+
+    def take_over(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Any) -> None:
+        self.mailbox.was_handed()
+        self.got.append(message)
+
+
+class Direct(Edge):
+    """An edge whose consumer takes messages over while its worker, which is this thread, waits."""
+
+    def inlet_at(self, end: socket.socket) -> Inlet:
+        self.node = Node(self.mailbox)
+        reader = memory.reader(self.handle, self.spec)
+        return Inlet(self.mailbox, self.bell, end, reader, on_error=self.errors.append, taker=self.node)
+
+    def connect(self) -> None:
+        super().connect()
+        self.inlet.drain()
+        self.link.drain()
+        self.bell.wait(0)
+
+    def waiting(self) -> list[Any]:
+        return [packet.message for packet in self.mailbox.packets]
+
+    def receive(self, *messages: Any) -> None:
+        """Wait for messages that are sent meanwhile."""
+
+        def send() -> None:
+            until(lambda: self.bell._waits)
+            time.sleep(0.02)  # the kernel wakes the thread that came last
+            for message in messages:
+                self.offer(0, message)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        while sender.is_alive():
+            self.bell.wait(0.2)
+        self.inlet.drain()
+
+
+@pytest.fixture
+def direct():
+    edge = Direct()
+    yield edge
+    edge.close()
+
+
+def test_a_message_that_comes_alone_goes_past_the_mailbox(direct):
+    direct.receive("alone")
+    assert (direct.node.got, direct.waiting()) == (["alone"], [])
+    tally = direct.mailbox.tally
+    assert (tally.offered, tally.settled, tally.delivered, tally.handed) == (1, 1, 1, 1)
+
+
+def test_a_node_that_is_busy_finds_it_in_the_mailbox(direct):
+    direct.node.is_idle = False
+    direct.receive("later")
+    assert (direct.node.got, direct.waiting()) == ([], ["later"])
+
+
+def test_nothing_overtakes_what_waits(direct):
+    direct.mailbox.offer(STAMP, "first", 0, None)
+    direct.bell.wait(0)
+    direct.receive("second")
+    assert (direct.node.got, direct.waiting()) == ([], ["first", "second"])
+
+
+def test_several_at_once_go_into_the_mailbox(direct):
+    for n in range(3):
+        direct.offer(n, n)
+    direct.bell.wait(0.2)
+    assert (direct.node.got, direct.waiting()) == ([], [0, 1, 2])
+
+
+def test_room_is_told_also_past_the_mailbox():
+    """Of a producer that must lose nothing: by count, and by the bytes of long messages."""
+    for size, capacity in ((10, 2), (50_000, 1000)):
+        edge = Direct("block", capacity)
+        for n in range(20):
+            edge.node.got.clear()
+            assert edge.link.has_room()
+            edge.receive(str(n % 10) * size)
+            assert len(edge.node.got) == 1
+        assert edge.tally.lost == 0
+        edge.close()
+
+
+def test_copied_messages_take_slots_that_came_back_before_others_need_new_pages():
+    edge = Edge(spec=RingSpec(8, SLOT, 2, "slots", 1))
+    for seq in range(20):
+        edge.offer(seq, np.full(SLOT, seq, np.uint8))
+        assert edge.take()[0] == seq
+    assert edge.ring._begun == 2
+    kept = []
+    for seq in range(8):
+        edge.offer(seq, np.full(SLOT, seq, np.uint8))
+        kept.append(edge.take())
+    assert [int(array[0]) for array in kept] == list(range(8))  # the others are there when they are needed
+    edge.close()
+
+
+def test_an_array_that_was_made_ahead_is_told_of_once_and_not_when_its_reader_ends():
+    spec = RingSpec(2, SLOT, 1)
+    _, reader = made(spec)
+    told: list[int] = []
+    reader.on_end(told.append)
+    for n in range(3):
+        array = reader.lease(1, SLOT, (100,), np.dtype("u1"))
+        twin = reader.lease(1, SLOT, (100,), np.dtype("u1"))
+        assert array is not twin
+        view = array[3:]
+        del array
+        assert told == [1, 1] * n
+        del view, twin
+        assert told == [1, 1] * (n + 1)
+    last = reader.lease(0, 0, (5,), np.dtype("u1"))
+    reader.close()
+    del last
+    gc.collect()
+    assert told == [1] * 6
+
+
+def test_the_memory_of_a_reader_that_was_closed_goes_with_its_last_array():
+    def mapped() -> int:
+        with open("/proc/self/maps") as maps:
+            return sum("cauce-ring" in line for line in maps)
+
+    gc.collect()
+    before = mapped()
+    handle = memory.create(RingSpec(2, SLOT, 1))
+    reader = memory.reader(handle, RingSpec(2, SLOT, 1))
+    memory.close(handle)
+    array = reader.lease(0, 0, (5,), np.dtype("u1"))
+    other = reader.lease(1, SLOT, (5,), np.dtype("u1"))
+    del other
+    reader.close()
+    del reader
+    assert mapped() == before + 1
+    assert not array.any()
+    del array
+    gc.collect()
+    assert mapped() == before
