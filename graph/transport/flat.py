@@ -50,7 +50,7 @@ _new = object.__new__
 def taken_apart(value: Any, place: Place) -> Parts:
     """The parts of a message.
 
-    All of it is for `marshal` to write, which refuses what is in a tuple and not plain, by ValueError.
+    All of it is for `marshal` to write.
 
     Raises:
         NotFlat: Something in it is no plain value, array or frozen dataclass with slots of such.
@@ -68,11 +68,19 @@ def taken_apart(value: Any, place: Place) -> Parts:
             where = x.tobytes() if x.nbytes <= SMALL else place(x)
             others.append((len(values), where, _codes[x.dtype], x.shape))
             x = None
+        elif kind is tuple:
+            if not is_plain(x):
+                raise NotFlat(x)
         elif kind not in PLAIN:
             others.append((len(values), taken_apart(x, place), None, None))
             x = None
         values.append(x)
     return layout.key, values, others
+
+
+def is_plain(values: tuple[Any, ...]) -> bool:
+    """Whether there are plain values in it and nothing else: `marshal` would make bytes of an array in a tuple."""
+    return PLAIN.issuperset(map(type, values)) and all(is_plain(x) for x in values if type(x) is tuple)
 
 
 def put_together(parts: Parts, lease: Lease) -> Any:

@@ -110,10 +110,7 @@ def _fields(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]] | None:
 
 
 def _exactly(values: tuple[Any, ...]) -> bytes | None:
-    try:
-        return marshal.dumps(values, 2)
-    except ValueError:
-        return None
+    return marshal.dumps(values, 2) if flat.is_plain(values) else None
 
 
 def _are(values: tuple[Any, ...], exactly: bytes | None) -> bool:

@@ -86,6 +86,8 @@ def sent(ends: tuple[RingWriter, RingReader], message: Any) -> tuple[Any, int, l
 def same(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray):
         return a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a, b) and not b.flags.writeable
+    if type(a) is tuple:
+        return type(b) is tuple and len(a) == len(b) and all(map(same, a, b))
     if is_dataclass(a):
         return type(a) is type(b) and all(same(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
     return type(a) is type(b) and a == b
@@ -116,6 +118,9 @@ PICKLED: dict[str, Callable[[], Any]] = {
     "no dataclass": lambda: Pair(1, "x"),
     "an enum": lambda: Anything(Level.LOW),
     "a number of numpy's": lambda: Anything(np.float32(0.5)),
+    "arrays in a tuple": lambda: Anything((np.arange(3), np.arange(2000))),
+    "a number of numpy's in a tuple": lambda: Anything((1, (np.float64(2.5), "x"))),
+    "bytes that may change, in a tuple": lambda: Anything((bytearray(b"abc"),)),
     "gaps": lambda: Anything(large(100, 200)[:, ::2]),
     "columns first": lambda: Anything(np.asfortranarray(large(100, 80))),
     "a record": lambda: Anything(np.zeros(3, [("a", "i4"), ("b", "f8")])),
