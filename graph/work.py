@@ -59,6 +59,7 @@ class WorkStep(Step):
         super().__init__(planned, wiring, builder)
         self._home = home
         self._inbox = inbox
+        self._sole_mailbox = inbox if isinstance(inbox, Mailbox) else None
         edge = planned.edges[0]
         self._port = edge.port
         self._max_age_ns = None if edge.max_age_ms is None else edge.max_age_ms * 1e6
@@ -153,8 +154,8 @@ class WorkStep(Step):
 
     def take_over(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """Process a message that has come alone from another process, as the node is idle."""
-        assert isinstance(self._inbox, Mailbox)
-        self._inbox.was_handed()
+        assert self._sole_mailbox is not None
+        self._sole_mailbox.was_handed()
         if self._has_prelude:
             self._take_in(stamp, message, sent_ns, ticket)
         else:

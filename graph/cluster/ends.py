@@ -18,7 +18,7 @@ from graph.packet import Ticket
 from graph.plan import PlannedEdge
 from graph.spec import Policy
 from graph.tally import CONNECTED, OFFERED, EdgeTally
-from graph.transport.ring import Array
+from graph.transport.views import Array
 
 
 def post(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: Any) -> None:

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from graph.transport import iceoryx, ring, samples
-from graph.transport.ring import Array, Bytes, Ref, RingReader, RingSpec, RingWriter, Transport
+from graph.transport.ring import Bytes, Ref, RingReader, RingSpec, RingWriter, Transport
+from graph.transport.views import Array
 
 Handle = int | str
 """What a process needs to find the memory: a descriptor of ours, or the name of a service."""

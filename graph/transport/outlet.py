@@ -16,7 +16,8 @@ from graph.spec import Policy
 from graph.transport import wire
 from graph.transport.link import Link
 from graph.transport.memory import Writer
-from graph.transport.ring import Array
+from graph.transport.packer import Packer
+from graph.transport.views import Array
 
 
 class Outlet:
@@ -25,7 +26,7 @@ class Outlet:
     def __init__(self, ring: Writer, links: Sequence[Link]) -> None:
         self.ring, self.links = ring, links
         self.policy: Policy = "block" if any(link.edge.policy == "block" for link in links) else "latest"
-        self._packer = wire.Packer(ring)
+        self._packer = Packer(ring)
         self._packer.is_frugal = True
         self.tells_absence = any(link.edge.tells_absence for link in links)
         for link in links:

@@ -14,7 +14,8 @@ import numpy as np
 
 from graph.transport.iceoryx import PAGE, Service, buffer, number_of
 from graph.transport.pages import MADV_POPULATE_WRITE
-from graph.transport.ring import ALIGNMENT, Array, Bytes, Ref, RingSpec, dtype_of
+from graph.transport.ring import ALIGNMENT, Bytes, Ref, RingSpec, dtype_of
+from graph.transport.views import Array
 
 NUMBERS = 0xFFFF_FFFF  # a datagram has 32 bits for a slot, and the last value means something else
 

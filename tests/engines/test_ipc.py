@@ -14,7 +14,7 @@ from engines.base import EngineError, Lender, Place
 from engines.device import ipc, lent
 from engines.device.streams import CudaContext
 from graph.node import Stamp
-from graph.transport import wire
+from graph.transport import packer, wire
 from nodes.messages import DeviceFrame, Frame
 from nodes.ops.letterbox import ImageTensor
 from nodes.upload import Upload
@@ -174,7 +174,7 @@ def test_what_was_received_is_not_lent_on(both):
     both.send(6)
     frame = both.receive()
     assert not isinstance(frame.image, Lender)
-    encoded = wire.Packer(both.edge.ring).encode(STAMP, frame, 0, has_ticket=False)
+    encoded = packer.Packer(both.edge.ring).encode(STAMP, frame, 0, has_ticket=False)
     assert encoded.kept == []
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph.node import Stamp
-from graph.transport import wire
+from graph.transport import packer
 from graph.transport.outlet import Outlet
 from graph.transport.ring import RingSpec
 from tests.graph.test_transport import SLOT, Edge
@@ -141,7 +141,7 @@ def test_origins_and_classes_have_forms_of_their_own(edge):
 
 
 def test_a_form_that_changes_often_is_given_up(edge):
-    messages = [Other(np.zeros(1 + i)) for i in range(wire.MOST_FORMS + 1)]
+    messages = [Other(np.zeros(1 + i)) for i in range(packer.MOST_FORMS + 1)]
     assert set(kinds(edge, messages)) == {"whole"}
     assert kinds(edge, [messages[-1]] * 3) == ["whole"] * 3
     assert kinds(edge, [Shot(lent(edge, 1)), Shot(lent(edge, 2))]) == ["whole", "numbers"]

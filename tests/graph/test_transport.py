@@ -21,7 +21,7 @@ from graph.mailbox import Mailbox
 from graph.node import Stamp
 from graph.plan import PlannedEdge
 from graph.tally import EdgeTally
-from graph.transport import memory, queue, wire
+from graph.transport import flat, memory, packer, queue, wire
 from graph.transport.inlet import Inlet
 from graph.transport.link import Link
 from graph.transport.memory import Reader, Writer
@@ -159,7 +159,7 @@ class Outer:
 def crossed(sides: tuple[Writer, Reader], message: Any) -> Any:
     """The message as its consumer gets it; all slots have come back once it is dropped."""
     writer, reader = sides
-    encoded = wire.Packer(writer).encode(STAMP, message, 99, has_ticket=True)
+    encoded = packer.Packer(writer).encode(STAMP, message, 99, has_ticket=True)
     writer.publish(encoded.slots)
     for slot in encoded.slots:
         writer.use(slot)
@@ -253,11 +253,11 @@ def test_any_message_arrives_as_it_was_and_cannot_be_written_to(values, image, t
     assert free(sides[0]) == 8
 
 
-@pytest.mark.parametrize("size", [0, 1, wire.SMALL, wire.SMALL + 1, SLOT])
+@pytest.mark.parametrize("size", [0, 1, flat.SMALL, flat.SMALL + 1, SLOT])
 def test_arrays_of_any_size_that_fits(size, ends):
     got = crossed(ends, np.arange(size, dtype=np.uint8))
     assert same(got, np.arange(size, dtype=np.uint8))
-    assert free(ends[0]) == 6 - (size > wire.SMALL)
+    assert free(ends[0]) == 6 - (size > flat.SMALL)
 
 
 def test_fields_larger_than_a_datagram_go_through_a_slot(transport):
@@ -278,7 +278,7 @@ def test_many_small_arrays_arrive(ends):
 
 def test_too_many_arrays_are_refused_and_take_no_slot(ends):
     with pytest.raises(wire.TooBig, match="it has 1500 arrays, and at most 1000 can be told of"):
-        wire.Packer(ends[0]).encode(STAMP, [np.full(9, i) for i in range(1500)], 0, has_ticket=False)
+        packer.Packer(ends[0]).encode(STAMP, [np.full(9, i) for i in range(1500)], 0, has_ticket=False)
     assert free(ends[0]) == 6
 
 
@@ -286,7 +286,7 @@ def test_an_array_in_the_ring_is_not_copied_and_neither_are_views_of_it(ends):
     writer, _ = ends
     array = writer.loan((SLOT,)).view(np.uint16).reshape(128, -1)
     array[:] = 5
-    encoded = wire.Packer(writer).encode(STAMP, [array, array[64:], array.T], 0, has_ticket=False)
+    encoded = packer.Packer(writer).encode(STAMP, [array, array[64:], array.T], 0, has_ticket=False)
     assert encoded.held == []
     assert encoded.slots == [writer.find(array.view(np.uint8)).slot]
     got = crossed(ends, [array, array[64:], array.T])
@@ -307,7 +307,7 @@ def test_an_array_with_gaps_is_copied_once_without_them(ends):
 
 def test_an_array_larger_than_a_slot_is_refused_with_both_sizes(ends):
     with pytest.raises(wire.TooBig, match=rf"{SLOT + 1} bytes do not fit into a slot of {SLOT} bytes"):
-        wire.Packer(ends[0]).encode(
+        packer.Packer(ends[0]).encode(
             STAMP, [np.zeros(5000, np.uint8), np.zeros(SLOT + 1, np.uint8)], 0, has_ticket=False
         )
     assert free(ends[0]) == 6
@@ -315,13 +315,13 @@ def test_an_array_larger_than_a_slot_is_refused_with_both_sizes(ends):
 
 def test_no_slot_is_kept_by_a_message_that_found_too_few(ends):
     with pytest.raises(wire.NoSlot):
-        wire.Packer(ends[0]).encode(STAMP, [np.zeros(SLOT, np.uint8) for _ in range(7)], 0, has_ticket=False)
+        packer.Packer(ends[0]).encode(STAMP, [np.zeros(SLOT, np.uint8) for _ in range(7)], 0, has_ticket=False)
     assert free(ends[0]) == 6
 
 
 def test_no_slot_is_kept_by_a_message_that_cannot_be_pickled(ends):
     with pytest.raises((pickle.PicklingError, AttributeError)):
-        wire.Packer(ends[0]).encode(STAMP, [np.zeros(SLOT, np.uint8), lambda: None], 0, has_ticket=False)
+        packer.Packer(ends[0]).encode(STAMP, [np.zeros(SLOT, np.uint8), lambda: None], 0, has_ticket=False)
     assert free(ends[0]) == 6
 
 
