@@ -1,9 +1,10 @@
 """A message as bytes: small fields travel in the datagram, arrays stay where they are and only their place is told.
 
 A datagram is one tuple of plain values, written by `marshal`, or some whole numbers where the reader knows the rest
-(`form`). Where a message is more than plain values it is pickled, but no array is: pickle hands out their buffers (protocol 5), which go into slots or, when small, behind the fields. Arrays of
-objects or of dates have no buffer and go with the fields. Only processes that one run has started exchange these bytes,
-through memory and sockets without an address.
+(`form`). Where a message is more than plain values it is pickled, but no array is: pickle hands out their buffers
+(protocol 5), which go into slots or, when small, behind the fields. Arrays of objects or of dates have no buffer and go
+with the fields. Only processes that one run has started exchange these bytes, through memory and sockets without an
+address.
 """
 
 from __future__ import annotations
