@@ -28,6 +28,7 @@ from graph.transport.memory import Handle
 from graph.transport.ring import RingSpec
 
 log = logging.getLogger(__name__)
+LAST_WORDS_S = 0.2  # for what a process has said to be heard when it has ended
 STACK_S = 0.1  # for a process to print where it hangs, before it is ended
 _MAIN = "import sys; sys.path[:] = {path!r}; from graph.child import main; main({fd}, {parent})"
 
@@ -55,6 +56,7 @@ class Process:
         self._closed: Future[list[str]] = Future()
         self._popen: subprocess.Popen[bytes] | None = None
         self._control: Control | None = None
+        self._listener: Thread | None = None
         self._killed_for = ""
         self.is_to_restart = False
         """Whether it was ended in order to be started again, whatever its nodes say of errors."""
@@ -85,7 +87,9 @@ class Process:
         handles = [rings[output] for output in self.part.rings]
         fds = [self._block.fd, *(h for h in handles if isinstance(h, int))]
         names = [None if isinstance(h, int) else h for h in handles]
-        Thread(target=self._listen, args=(control,), name=f"cauce-{self.part.name}-control", daemon=True).start()
+        name = f"cauce-{self.part.name}-control"
+        self._listener = Thread(target=self._listen, args=(control,), name=name, daemon=True)
+        self._listener.start()
         self._tell("start", self.part, self._builder.plugins, level, names, fds=fds)
 
     def _listen(self, control: Control) -> None:
@@ -166,6 +170,8 @@ class Process:
             self._popen.kill()
             self._popen.wait()
         self.is_up = False
+        if self._listener is not None:
+            self._listener.join(LAST_WORDS_S)
         if self._control is not None:
             self._control.close()
 

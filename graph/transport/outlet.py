@@ -37,7 +37,7 @@ class Outlet:
 
     def has_room(self) -> bool:
         """Whether all consumers that must not lose anything can take one more."""
-        for link in self._blocking:  # noqa: SIM110 - as in `Step.has_room`
+        for link in self._blocking:
             if not link.has_room():
                 return False
         return not self._blocking or self._has_slot()

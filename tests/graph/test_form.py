@@ -92,7 +92,7 @@ def test_frames_are_told_in_numbers_from_the_second_on(edge):
 
 
 def test_equal_values_need_not_be_the_same_objects(edge):
-    shots = [Shot(lent(edge, n), float("1.5"), tuple([n * 0, 4])) for n in range(3)]
+    shots = [Shot(lent(edge, n), float("1.5"), (n * 0, 4)) for n in range(3)]
     assert shots[0].size_wh is not shots[1].size_wh
     assert kinds(edge, shots) == ["whole", "numbers", "numbers"]
 
