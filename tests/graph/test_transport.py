@@ -474,10 +474,11 @@ def test_a_blocking_edge_loses_nothing_however_large_its_fields(size, transport)
     edge.close()
 
 
+@pytest.mark.parametrize("is_direct", [False, True], ids=["mailbox", "past it"])
 @pytest.mark.parametrize(("capacity", "size"), [(1, 10), (2, 50_000), (500, 10), (500, 50_000)])
-def test_a_producer_that_waits_for_room_is_told_of_it(capacity, size):
+def test_a_producer_that_waits_for_room_is_told_of_it(capacity, size, is_direct):
     """It waits at its bell and never looks by itself: one note too few, and neither side goes on."""
-    edge, bell, sent, got = Edge("block", capacity), SocketBell("producer"), 0, []
+    edge, bell, sent = (Direct if is_direct else Edge)("block", capacity), SocketBell("producer"), 0
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     edge.link.close()
     edge.inlet.close()
@@ -485,6 +486,7 @@ def test_a_producer_that_waits_for_room_is_told_of_it(capacity, size):
     edge.outlet = Outlet(edge.ring, [edge.link])
     edge.inlet = edge.inlet_at(theirs)
     edge.link.connect(ours, is_new=False, counts_captures=False)
+    got: list[str] = edge.node.got if is_direct else []
 
     def consume() -> None:
         while len(got) < 600:
@@ -492,7 +494,7 @@ def test_a_producer_that_waits_for_room_is_told_of_it(capacity, size):
             if packet is None:
                 edge.bell.wait(20)
             else:
-                got.append(int(packet.message.rstrip("x")))
+                got.append(packet.message)
 
     consumer = threading.Thread(target=consume, daemon=True)
     consumer.start()
@@ -502,7 +504,7 @@ def test_a_producer_that_waits_for_room_is_told_of_it(capacity, size):
         edge.offer(sent, str(sent) + "x" * size)
         sent += 1
     consumer.join(20)
-    assert got == list(range(600))
+    assert [int(message.rstrip("x")) for message in got] == list(range(600))
     edge.close()
     bell.close()
 
