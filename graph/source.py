@@ -98,10 +98,12 @@ class SourceStep(Step):
         message, captured_ns, seq = captured
         if not isinstance(message, kind):
             raise self.wrong(message, kind, None)
+        if type(captured_ns) is not int:  # numpy's numbers are none to those who write a stamp for another process
+            captured_ns = int(captured_ns)
         missing, expected = 0, self._seqs[index]
         if seq is None:
             seq = expected
-        elif seq > expected > 0:
+        elif (seq := int(seq)) > expected > 0:
             missing = seq - expected
         self._seqs[index] = seq + 1
         if may_enter:

@@ -69,6 +69,16 @@ def test_a_node_that_cannot_be_set_up_ends_the_run_before_it_began(placement, tm
 
 
 @PLACEMENT
+def test_stamps_of_numpy_numbers_arrive_as_numbers(placement, tmp_path):
+    nodes = graph(tmp_path / "out", toy("Fail", at=[]))
+    nodes["src"] = {**nodes["src"], **toy("CountByNumpy", n=20)}
+    expected, _ = run(placement, **graph(tmp_path / "expected", toy("Fail", at=[])))
+    result, _ = run(placement, **nodes)
+    assert (result.end, expected.end) == ("finished", "finished"), result.error
+    assert lines(tmp_path / "out") == lines(tmp_path / "expected")
+
+
+@PLACEMENT
 def test_a_wrong_return_type_is_named(placement, tmp_path):
     result, _ = run(placement, **graph(tmp_path / "out", toy("Liar")))
     assert str(result.error) == ("nodes.mid: process failed at src#0: it returned str, but its signature says Number")

@@ -45,6 +45,14 @@ class Count(Node):
         return Captured(Number(i), captured_ns, i)
 
 
+class CountByNumpy(Count):
+    """The same with times and numbers as numpy has them, which are no int."""
+
+    def process(self) -> Captured[Number]:
+        number, captured_ns, seq = super().process()
+        return Captured(number, np.int64(captured_ns), np.uint32(seq))  # type: ignore[arg-type]
+
+
 class Pair(NamedTuple):
     left: Captured[Number] | None
     right: Captured[Number] | None
