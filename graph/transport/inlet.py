@@ -109,6 +109,7 @@ class Inlet:
     def _take(self, queue: QueueReader, count: int) -> None:
         for _ in range(count):
             packet = self._packet(queue.take())
+            queue.done()
             if packet is not None:
                 self._mailbox.offer(*packet)
         if self._mailbox.policy == "block" and queue.read_since(self._told_at) >= LARGEST:
@@ -122,6 +123,7 @@ class Inlet:
                 self._take(queue, count)
                 return
             packet = self._packet(queue.take())
+            queue.done()  # before the producer is told: it looks for room then, and for the last time
         if packet is None:
             return
         stamp, message, sent_ns, ticket = packet

@@ -134,18 +134,18 @@ class QueueReader:
             return 0
 
     def take(self) -> memoryview:
-        """The next datagram, to be used before another one is taken: then it may be written over.
-
-        What fills up its last word comes with it.
-        """
+        """The next datagram, with what fills up its last word. It stays until `done` is called."""
         at, words = self.at, self._words
-        words[0] = at
         after = words[at]
         if after == _WRAPPED:
             at = _FIRST
             after = words[at]
         self.at = after
         return words[at + 1 : after]
+
+    def done(self) -> None:
+        """What was taken may be written over."""
+        self._words[0] = self.at
 
     def read_since(self, at: int) -> int:
         """Bytes that were read since that was up to `at`; less than the queue holds."""

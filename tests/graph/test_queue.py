@@ -31,7 +31,11 @@ def made():
 
 
 def taken(reader: QueueReader) -> list[bytes]:
-    return [bytes(reader.take()) for _ in range(reader.news())]
+    got = []
+    for _ in range(reader.news()):
+        got.append(bytes(reader.take()))
+        reader.done()
+    return got
 
 
 def are_those(got: list[bytes], expected: list[bytes]) -> bool:
@@ -86,7 +90,7 @@ def test_there_is_room_for_any_datagram_where_it_says_so(ends):
         assert writer.has_room()
 
 
-def test_what_was_taken_stays_until_the_next_is_taken(ends):
+def test_what_was_taken_stays_until_its_reader_is_done(ends):
     writer, reader = ends
     writer.put(b"a" * LARGEST)
     assert reader.news() == 1
@@ -94,6 +98,8 @@ def test_what_was_taken_stays_until_the_next_is_taken(ends):
     while writer.put(b"b" * 1000):
         pass
     assert bytes(kept) == b"a" * LARGEST
+    reader.done()
+    assert writer.put(b"b" * 1000)
 
 
 def test_what_was_announced_can_be_read_when_the_writer_is_gone():
