@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from graph.transport import iceoryx, ring, samples
-from graph.transport.ring import Bytes, Ref, RingReader, RingSpec, RingWriter, Transport
+from graph.transport.ring import BYTE, Bytes, Ref, RingReader, RingSpec, RingWriter, Transport
 from graph.transport.views import Array
 
 Handle = int | str
@@ -42,8 +42,11 @@ class Writer(Protocol):
     def release(self, slot: int) -> None:
         """Count one user less; the last one frees the slot."""
 
-    def loan(self, shape: tuple[int, ...], dtype: Any = "uint8", *, is_frugal: bool = False) -> Array | None:
-        """A writable array in a slot of `acquire`, in use as long as it or a view of it lives; None: there is none."""
+    def loan(self, shape: tuple[int, ...], dtype: np.dtype[Any] = BYTE, *, is_frugal: bool = False) -> Array | None:
+        """A writable array in a slot of `acquire`, in use as long as it or a view of it lives; None: there is none.
+
+        Whoever calls knows that it fits.
+        """
 
     def find(self, array: Array) -> Ref | None:
         """Where `array`, which has no gaps, lies, if readers can still be sent there; None: elsewhere."""

@@ -5,6 +5,7 @@ To a step it is what a mailbox is: it is offered messages, says whether there is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,11 @@ from graph.node import Stamp
 from graph.packet import Ticket
 from graph.spec import Policy
 from graph.transport import wire
+from graph.transport.flat import SMALL
 from graph.transport.link import Link
 from graph.transport.memory import Writer
 from graph.transport.packer import Packer
+from graph.transport.ring import BYTE
 from graph.transport.views import Array
 
 
@@ -25,6 +28,7 @@ class Outlet:
 
     def __init__(self, ring: Writer, links: Sequence[Link]) -> None:
         self.ring, self.links = ring, links
+        self._slot_bytes = ring.spec.slot_bytes
         self.policy: Policy = "block" if any(link.edge.policy == "block" for link in links) else "latest"
         self._packer = Packer(ring)
         self._packer.is_frugal = True
@@ -56,17 +60,21 @@ class Outlet:
             link.drain()
 
     def loan(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """A writable array, in a slot if one is free."""
+        """A writable array, in a slot if one is free; the bytes of a small one go with its message."""
+        kind = BYTE if dtype == "uint8" else np.dtype(dtype)
+        size = math.prod(shape) * kind.itemsize
+        if size <= SMALL or size > self._slot_bytes:
+            return np.empty(shape, kind)
         lend = self.ring.loan
-        found = lend(shape, dtype, is_frugal=True)
+        found = lend(shape, kind, is_frugal=True)
         if found is None:  # some may have come back; new pages take milliseconds
             for link in self.links:
                 link.collect()
-            found = lend(shape, dtype, is_frugal=True)
+            found = lend(shape, kind, is_frugal=True)
         if found is None:
             self._drain()
-            found = lend(shape, dtype)
-        return np.empty(shape, dtype) if found is None else found
+            found = lend(shape, kind)
+        return np.empty(shape, kind) if found is None else found
 
     def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """Send a message to all that want it; None: there is none for this capture."""

@@ -6,7 +6,6 @@ is nothing to unlink, nothing to sweep, and no daemon that tracks it.
 
 from __future__ import annotations
 
-import math
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ Transport = Literal["slots", "iceoryx2"]
 
 ALIGNMENT = 64  # a cache line, and what vector instructions want
 
-_BYTE = np.dtype(np.uint8)
+BYTE = np.dtype(np.uint8)
 
 
 class RingSpec(NamedTuple):
@@ -58,11 +57,6 @@ class Ref(NamedTuple):
     offset: int
     """From the start of the memory, in bytes."""
     size: int
-
-
-def dtype_of(name: Any) -> np.dtype[Any]:
-    """What numpy.dtype says, at once for the one that most arrays have."""
-    return _BYTE if name == "uint8" else np.dtype(name)
 
 
 def create(spec: RingSpec) -> int:
@@ -134,14 +128,13 @@ class RingWriter:
         """Nothing to do: readers look at the memory itself, where a datagram says."""
         return ()
 
-    def loan(self, shape: tuple[int, ...], dtype: Any = "uint8", *, is_frugal: bool = False) -> Array | None:
+    def loan(self, shape: tuple[int, ...], dtype: np.dtype[Any] = BYTE, *, is_frugal: bool = False) -> Array | None:
         """See `Writer.loan`."""
-        kind = dtype_of(dtype)
-        size = math.prod(shape) * kind.itemsize
-        if size > self._slot_bytes or (slot := self.acquire(is_frugal=is_frugal)) is None:
+        slot = self.acquire(is_frugal=is_frugal)
+        if slot is None:
             return None
         offset = slot * self._slot_bytes
-        array = self._views.take(slot, offset, shape, kind)
+        array = self._views.take(slot, offset, shape, dtype)
         self._lent[slot] = key = id(array)
         self.loans[key] = slot, offset
         return array

@@ -14,7 +14,7 @@ import numpy as np
 
 from graph.transport.iceoryx import PAGE, Service, buffer, number_of
 from graph.transport.pages import MADV_POPULATE_WRITE
-from graph.transport.ring import ALIGNMENT, Bytes, Ref, RingSpec, dtype_of
+from graph.transport.ring import ALIGNMENT, BYTE, Bytes, Ref, RingSpec
 from graph.transport.views import Array
 
 NUMBERS = 0xFFFF_FFFF  # a datagram has 32 bits for a slot, and the last value means something else
@@ -131,14 +131,14 @@ class SampleWriter:
                 del self._fillings[slot]
                 self._unpublished.pop(slot, None)
 
-    def loan(self, shape: tuple[int, ...], dtype: Any = "uint8", *, is_frugal: bool = False) -> Array | None:
+    def loan(self, shape: tuple[int, ...], dtype: np.dtype[Any] = BYTE, *, is_frugal: bool = False) -> Array | None:
         """See `Writer.loan`."""
-        kind = dtype_of(dtype)
-        size = math.prod(shape) * kind.itemsize
-        if size > self.spec.slot_bytes or (slot := self.acquire()) is None:
+        slot = self.acquire()
+        if slot is None:
             return None
+        size = math.prod(shape) * dtype.itemsize
         # The memory stays mapped as long as the publisher lives, so whoever keeps the array keeps it too.
-        array: Array = np.ndarray(shape, kind, buffer(self._fillings[slot].start, size, self._publisher))
+        array: Array = np.ndarray(shape, dtype, buffer(self._fillings[slot].start, size, self._publisher))
         self._leases.add(array, slot)
         return array
 
