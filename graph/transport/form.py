@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graph.node import Stamp, of_fields
+from graph.packet import Ticket
 from graph.transport import flat
 from graph.transport.flat import Lease
+from graph.transport.views import Copies
 
 _HEAD = 5  # words before the places: number and ticket, seq, captured_ns, offset_ns, sent_ns
 _WORD = 8
@@ -126,16 +128,15 @@ class Known(NamedTuple):
     origin: str
     cls: type
     lying: Sequence[tuple[Put, tuple[int, ...], np.dtype[Any]]]
-    small: Sequence[tuple[Put, tuple[int, ...], np.dtype[Any], int]]
-    """The last is where its bytes begin, in those of all of them."""
+    small: Sequence[tuple[Put, Copies, slice]]
+    """The last says which words of the datagram are its bytes."""
     rest: Sequence[tuple[Put, Any]]
-    words: int
-    """How many come before the bytes of small arrays."""
+    unpack: Callable[[memoryview], tuple[int, ...]]
 
-    def made(self, datagram: memoryview, lease: Lease) -> tuple[Stamp, Any, int]:
-        """Stamp, message, and when it was sent."""
-        origin, cls, lying, small, rest, words = self
-        _, seq, captured_ns, offset_ns, sent_ns, *places = (datagram[:words] if small else datagram).tolist()
+    def made(self, datagram: memoryview, lease: Lease, ticket: Ticket | None) -> tuple[Stamp, Any, int, Ticket | None]:
+        """Stamp, message, when it was sent, and its ticket."""
+        origin, cls, lying, small, rest, unpack = self
+        _, seq, captured_ns, offset_ns, sent_ns, *places = unpack(datagram)
         value: Any = _new(cls)
         for put, x in rest:
             put(value, x)
@@ -143,24 +144,25 @@ class Known(NamedTuple):
         for put, shape, dtype in lying:
             put(value, lease(places[at], places[at + 1], shape, dtype))
             at += 2
-        if small:
-            data = datagram[words:].tobytes()
-            for put, shape, dtype, at in small:
-                put(value, np.ndarray(shape, dtype, data, at))
-        return of_fields(Stamp, (origin, seq, captured_ns, offset_ns)), value, sent_ns
+        for put, copies, words in small:
+            put(value, copies.take(datagram[words]))
+        return of_fields(Stamp, (origin, seq, captured_ns, offset_ns)), value, sent_ns, ticket
 
 
 def learned(origin: str, message: Any, parts: flat.Parts) -> Known:
     """The form of a message that came whole."""
     key, _, others = parts
     layout = flat.known[key]
-    lying, small, at = [], [], 0
     arrays = {i: (where, flat.dtypes[code], shape) for i, where, code, shape in others if code is not None}
+    lying, small = [], []
+    at = head = _HEAD + 2 * sum(type(where) is tuple for where, _, _ in arrays.values())
     for i, (where, dtype, shape) in arrays.items():
+        put = layout.setters[i][1]
         if type(where) is tuple:
-            lying.append((layout.setters[i][1], shape, dtype))
+            lying.append((put, shape, dtype))
         else:
-            small.append((layout.setters[i][1], shape, dtype, at))
-            at += _padded(len(where))
+            words = _padded(len(where)) // _WORD
+            small.append((put, Copies(shape, dtype, words), slice(at, at + words)))
+            at += words
     rest = [(put, getattr(message, layout.names[i])) for i, put in layout.setters if i not in arrays]
-    return Known(origin, layout.cls, lying, small, rest, _HEAD + 2 * len(lying))
+    return Known(origin, layout.cls, lying, small, rest, Struct(f"<{head}q").unpack_from)

@@ -143,7 +143,7 @@ class Inlet:
         if form is None:  # the message that told of it could not be read, which has ended the run
             self._lose("error")
             return None
-        return *form.made(datagram, self._lease), ticket
+        return form.made(datagram, self._lease, ticket)
 
     def _whole(self, fields: tuple[Any, ...]) -> tuple[Stamp, Any, int, Ticket | None] | None:
         """The same of one that can be read by itself."""

@@ -131,7 +131,7 @@ class Link:
             if kept:
                 self._is_there()  # what is lent is scarcer than slots are
             queue = self._queue if self._is_heard else None
-            if form is not None and not is_whole and queue is not None and self._forms.get(form.number) is not form:
+            if not is_whole and queue is not None and (form is None or self._forms.get(form.number) is not form):
                 return False
             if counts:
                 cells[OFFERED] += 1

@@ -31,7 +31,6 @@ class Outlet:
         self._slot_bytes = ring.spec.slot_bytes
         self.policy: Policy = "block" if any(link.edge.policy == "block" for link in links) else "latest"
         self._packer = Packer(ring)
-        self._packer.is_frugal = True
         self.tells_absence = any(link.edge.tells_absence for link in links)
         for link in links:
             link.waits = self.policy == "block"
@@ -90,35 +89,42 @@ class Outlet:
 
     def _send(self, takers: Sequence[Link], stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         has_ticket, packer = ticket is not None, self._packer
-        try:
-            try:
-                encoded = packer.encode(stamp, message, sent_ns, has_ticket=has_ticket)
-            except wire.NoSlot:  # some may have come back meanwhile
-                self._drain()
-                packer.is_frugal = False
-                encoded = packer.encode(stamp, message, sent_ns, has_ticket=has_ticket)
-            finally:
-                packer.is_frugal = True
-        except wire.NoSlot:
-            for link in takers:
-                link.lose("full")
+        encoded = packer.in_form(stamp, message, sent_ns, has_ticket=has_ticket)
+        if encoded is None and (encoded := self._whole(takers, stamp, message, sent_ns, has_ticket)) is None:
             self._tell_absence(takers, stamp)
             return
-        except Exception as e:
-            for link in takers:
-                link.lose("error")
-            raise self._unsendable(message, e) from e
         published = self.ring.publish(encoded.slots) if self._publishes else ()
         for link in takers:
             if not link.send(encoded, ticket):
-                whole = packer.encode_whole(stamp, message, sent_ns, has_ticket=has_ticket, form=encoded.form)
-                link.send(whole, ticket)
+                link.send(packer.whole(stamp, message, sent_ns, has_ticket=has_ticket, form=encoded.form), ticket)
         if published:
             for link in self.links:
                 if link not in takers:
                     link.skip(published)
         for slot in encoded.held:
             self.ring.release(slot)
+
+    def _whole(
+        self, takers: Sequence[Link], stamp: Stamp, message: Any, sent_ns: int, has_ticket: bool
+    ) -> wire.Encoded | None:
+        """The message for consumers that know nothing of it; None where there is no slot for it, which is counted."""
+        packer = self._packer
+        try:
+            packer.is_frugal = True
+            try:
+                return packer.whole(stamp, message, sent_ns, has_ticket=has_ticket)
+            except wire.NoSlot:  # some may have come back meanwhile
+                self._drain()
+                packer.is_frugal = False
+                return packer.whole(stamp, message, sent_ns, has_ticket=has_ticket)
+        except wire.NoSlot:
+            for link in takers:
+                link.lose("full")
+            return None
+        except Exception as e:
+            for link in takers:
+                link.lose("error")
+            raise self._unsendable(message, e) from e
 
     def _unsendable(self, message: Any, e: Exception) -> wire.Unsendable:
         """The error of a message that cannot go to another process."""

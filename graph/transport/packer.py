@@ -39,23 +39,22 @@ class Packer:
         self.is_frugal = False
         """Whether only slots are acquired that have pages."""
 
-    def encode(self, stamp: Stamp, message: Any, sent_ns: int, *, has_ticket: bool) -> Encoded:
+    def in_form(self, stamp: Stamp, message: Any, sent_ns: int, *, has_ticket: bool) -> Encoded | None:
+        """Put into bytes what is new in `message`; None where it has no form, or arrays that are in no slot yet."""
+        form = self._forms.get((type(message), stamp.origin))
+        if form is None or (told := form.told(stamp, message, sent_ns, has_ticket, self._loans)) is None:
+            return None
+        return of_fields(Encoded, (*told, (), (), form, False))
+
+    def whole(self, stamp: Stamp, message: Any, sent_ns: int, *, has_ticket: bool, form: Form | None = None) -> Encoded:
         """Put the arrays of `message` into slots, unless they lie there already, and the rest into bytes.
+
+        `form`: what `in_form` found to be its form, for a consumer that was not told of that.
 
         Raises:
             NoSlot: All slots are in use.
             TooBig: An array needs more than a slot, or there are too many arrays.
         """
-        form = self._forms.get((type(message), stamp.origin))
-        told = None if form is None else form.told(stamp, message, sent_ns, has_ticket, self._loans)
-        if told is None:
-            return self.encode_whole(stamp, message, sent_ns, has_ticket=has_ticket)
-        return of_fields(Encoded, (*told, (), (), form, False))
-
-    def encode_whole(
-        self, stamp: Stamp, message: Any, sent_ns: int, *, has_ticket: bool, form: Form | None = None
-    ) -> Encoded:
-        """The same for a consumer that does not know the form; `form`: that of the message, where there is one."""
         self.held, self.slots = [], []
         try:
             parts = flat.taken_apart(message, self.placed)

@@ -78,3 +78,41 @@ class Views:
         self._is_closed = True
         self._ready.clear()
         self._kept.clear()
+
+
+class Copies:
+    """Read-only arrays of one shape and dtype, each with memory of its own, that are filled when they are asked for.
+
+    Each comes back when no array is left that is a view of it. They are at hand for the same reason as `Views` are.
+    """
+
+    MOST = 64
+    """That are at hand."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], words: int) -> None:
+        self._shape, self._dtype, self._words = shape, dtype, words
+        self._ready: list[tuple[memoryview, Array]] = []
+        self._live: dict[int, tuple[weakref.ref[Array], memoryview, _Kept]] = {}
+
+    def take(self, words: memoryview) -> Array:
+        """The array with these bytes, given as int64."""
+        memory, array = self._ready.pop() if self._ready else self._new()
+        memory[:] = words
+        return array
+
+    def _new(self) -> tuple[memoryview, Array]:
+        memory = memoryview(bytearray(8 * self._words)).cast("q")
+        kept = _Kept(self._shape, self._dtype, memory)
+        kept.flags.writeable = False
+        return memory, self._view(memory, kept)
+
+    def _view(self, memory: memoryview, kept: _Kept) -> Array:
+        array: Array = kept.view(np.ndarray)
+        lease = weakref.ref(array, self._ended)
+        self._live[id(lease)] = lease, memory, kept
+        return array
+
+    def _ended(self, lease: weakref.ref[Array]) -> None:
+        _, memory, kept = self._live.pop(id(lease))
+        if len(self._ready) < self.MOST:
+            self._ready.append((memory, self._view(memory, kept)))

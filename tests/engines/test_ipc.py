@@ -174,7 +174,7 @@ def test_what_was_received_is_not_lent_on(both):
     both.send(6)
     frame = both.receive()
     assert not isinstance(frame.image, Lender)
-    encoded = packer.Packer(both.edge.ring).encode(STAMP, frame, 0, has_ticket=False)
+    encoded = packer.Packer(both.edge.ring).whole(STAMP, frame, 0, has_ticket=False)
     assert encoded.kept == []
 
 

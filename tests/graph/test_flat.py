@@ -73,7 +73,7 @@ def ends():
 def sent(ends: tuple[RingWriter, RingReader], message: Any) -> tuple[Any, int, list[int]]:
     """The message as it arrives, the kind of its datagram, and the slots that its arrays were in."""
     ring, reader = ends
-    encoded = packer.Packer(ring).encode(STAMP, message, 99, has_ticket=True)
+    encoded = packer.Packer(ring).whole(STAMP, message, 99, has_ticket=True)
     fields = wire.opened(memoryview(encoded.datagram))
     kind, has_ticket, *stamp, sent_ns, parts = fields
     got = wire.decoded[kind](parts, reader.lease)
@@ -171,11 +171,11 @@ def test_what_was_begun_flat_and_is_then_pickled_leaves_no_slot_behind(ends):
 
 def test_an_array_larger_than_a_slot_is_refused(ends):
     with pytest.raises(wire.TooBig, match="300000 bytes do not fit into a slot of 262144"):
-        packer.Packer(ends[0]).encode(STAMP, Anything(np.zeros(300_000, np.uint8)), 0, has_ticket=False)
+        packer.Packer(ends[0]).whole(STAMP, Anything(np.zeros(300_000, np.uint8)), 0, has_ticket=False)
 
 
 def test_when_all_slots_are_in_use_it_says_so(ends):
     held = [ends[0].acquire() for _ in range(SPEC.slots)]
     assert None not in held
     with pytest.raises(wire.NoSlot):
-        packer.Packer(ends[0]).encode(STAMP, Anything(large(100, 100)), 0, has_ticket=False)
+        packer.Packer(ends[0]).whole(STAMP, Anything(large(100, 100)), 0, has_ticket=False)

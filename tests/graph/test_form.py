@@ -104,6 +104,28 @@ def test_small_arrays_come_along(edge):
     assert kinds(edge, [Other(np.zeros((0, 4))) for _ in range(2)]) == ["whole", "numbers"]
 
 
+def received(edge: Edge, message: Any) -> Any:
+    edge.outlet.offer(Stamp("src", 0, 0), message, 7, None)
+    edge.inlet.drain()
+    return edge.mailbox.take().message
+
+
+def test_a_small_array_stays_as_it_is_while_anything_looks_at_it(edge):
+    """Its memory is used again, but not before."""
+    received(edge, Other(np.zeros(7, np.int16)))
+    kept = [received(edge, Other(np.full(7, i, np.int16))).pixels for i in range(6)]
+    rows = [a[2:4] for a in kept[::2]]
+    where = {a.__array_interface__["data"][0] for a in kept[1::2]}
+    del kept
+    gc.collect()
+    again = [received(edge, Other(np.full(7, 10 + i, np.int16))).pixels for i in range(9)]
+    assert [row.tolist() for row in rows] == [[i, i] for i in (0, 2, 4)]
+    assert [a.tolist() for a in again] == [[10 + i] * 7 for i in range(9)]
+    assert where < {a.__array_interface__["data"][0] for a in again}
+    with pytest.raises(ValueError, match="read-only"):
+        again[0][0] = 1
+
+
 @pytest.mark.parametrize(
     "change",
     [
