@@ -24,7 +24,7 @@ from bench import report
 from graph import Captured, EndOfStream, Node
 from graph.build import Builder
 from graph.metrics import Server
-from graph.plan import make_plan
+from graph.planner import make_plan
 from graph.runtime import Runtime
 
 K, N, ROUNDS = 8, 5000, 5

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench import report
 from graph import Captured, EndOfStream, Node
 from graph.build import Builder
-from graph.plan import make_plan
+from graph.planner import make_plan
 from graph.runtime import Runtime
 
 SHAPE, FPS, N, WARM = (1408, 1408, 3), 30, 200, 20

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench import report
 from graph import Captured, EndOfStream, Node
 from graph.build import Builder
-from graph.plan import make_plan
+from graph.planner import make_plan
 from graph.runtime import Runtime
 
 N, PERIOD_S, ROUNDS = 300, 0.01, 4

@@ -14,7 +14,8 @@ from typing import Any
 from graph.build import Builder
 from graph.each import expanded
 from graph.errors import ConfigError, nearest
-from graph.plan import Plan, make_plan
+from graph.plan import Plan
+from graph.planner import make_plan
 
 CONF = Path(__file__).parents[1] / "conf"
 

@@ -115,7 +115,7 @@ class Node:
         """A new array of undefined content, to be filled and sent by `output` ("" is the sole one).
 
         Where the output leaves the process it lies in the memory that the consumers read, so it is never copied.
-        Elsewhere, and in a node that no framework runs, it is an ordinary array.
+        Elsewhere, where it has at most 4096 bytes, and in a node that no framework runs, it is an ordinary array.
         """
         lend = self._lenders.get(output)
         if lend is not None:

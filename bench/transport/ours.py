@@ -11,7 +11,7 @@ from typing import Any
 from bench.transport.contender import NO_USE, Run, folder, read
 from bench.transport.frames import RESULT_BYTES, Feed, Use, announce
 from graph.build import Builder
-from graph.plan import make_plan
+from graph.planner import make_plan
 from graph.runtime import Result, Runtime
 
 HERE = "bench.transport.nodes"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from graph import supervise
-from graph.plan import make_plan
+from graph.planner import make_plan
 from graph.process import Process
 from graph.runtime import Result, Runtime
 from tests.graph.helpers import BUILDER, drops, lines, toy
@@ -351,7 +351,7 @@ def numbers_of(path: Path) -> list[str]:
 
 SCRIPT = """
 import signal, sys
-from graph.plan import make_plan
+from graph.planner import make_plan
 from graph.runtime import Runtime
 from tests.faults.test_processes import PLACEMENT, every_role
 from tests.graph.helpers import BUILDER

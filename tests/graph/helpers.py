@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from graph.build import Builder
-from graph.plan import Plan, make_plan
+from graph.plan import Plan
+from graph.planner import make_plan
 from graph.runtime import Result, Runtime
 
 BUILDER = Builder(["tests"])

@@ -6,7 +6,7 @@ from threading import current_thread
 import pytest
 
 from graph.errors import ConfigError
-from graph.plan import make_plan
+from graph.planner import make_plan
 from graph.runtime import Runtime
 from tests.graph.helpers import BUILDER, toy
 

@@ -7,7 +7,7 @@ import pytest
 
 from graph.each import expanded
 from graph.errors import ConfigError
-from graph.plan import make_plan
+from graph.planner import make_plan
 from graph.runtime import Runtime
 from tests.graph.helpers import BUILDER, PLACEMENTS, books_balance, lines, run, toy
 

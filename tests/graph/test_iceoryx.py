@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from graph.errors import ConfigError
-from graph.plan import make_plan
+from graph.planner import make_plan
 from graph.tally import EdgeTally
 from graph.transport import iceoryx, memory
 from graph.transport.outlet import Link, Outlet

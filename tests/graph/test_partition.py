@@ -8,7 +8,8 @@ from graph import partition
 from graph.errors import ConfigError
 from graph.mailbox import HOLD_WINDOW
 from graph.partition import SLACK, UNKNOWN_BYTES
-from graph.plan import JOIN_WINDOW, Plan, make_plan
+from graph.plan import Plan
+from graph.planner import JOIN_WINDOW, make_plan
 from graph.transport.ring import RingSpec
 from tests.graph.helpers import BUILDER, toy
 from tests.graph.toys import SIDE

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from graph.build import Builder
 from graph.errors import ConfigError
 from graph.node import Captured, Node
-from graph.plan import make_plan
+from graph.planner import make_plan
 from tests.graph.helpers import BUILDER, PLACEMENTS, plan, toy
 from tests.graph.toys import Number
 

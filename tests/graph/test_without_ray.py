@@ -5,7 +5,7 @@ import pytest
 from graph import placement
 from graph.errors import ConfigError
 from graph.placement import parse_placement
-from graph.plan import make_plan
+from graph.planner import make_plan
 from tests.graph.helpers import BUILDER, toy
 
 NODES = {"src": toy("Count"), "out": toy("WriteNumber", path="out", inputs={"word": "src"}, worker="a")}

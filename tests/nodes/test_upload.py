@@ -13,7 +13,7 @@ from engines.ladder import Ladder
 from engines.onnx import Onnx
 from graph import Captured, EndOfStream, Node, Stamp
 from graph.build import Builder
-from graph.plan import make_plan
+from graph.planner import make_plan
 from graph.runtime import Runtime
 from nodes.depth import Depth
 from nodes.detector import Detector

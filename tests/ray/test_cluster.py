@@ -18,7 +18,7 @@ from graph.cluster import worker
 from graph.cluster.line import Line
 from graph.each import expanded
 from graph.errors import WorkerDied
-from graph.plan import make_plan
+from graph.planner import make_plan
 from graph.runtime import Result, Runtime
 from tests.contract.test_placements import GRAPHS
 from tests.graph.helpers import books_balance, drops, lines, run, toy
