@@ -68,7 +68,9 @@ class Inlet:
         self.is_open = True
         end.setblocking(False)
         mailbox.is_cut_off = False
-        if mailbox.policy == "block":
+        self._tells = mailbox.policy == "block"
+        """Whether the producer waits for room."""
+        if self._tells:
             mailbox.on_taken = self._tell_taken
         bell.watch(end.fileno(), self._listen, is_urgent=True)
         self._tell_how_many()  # the first note says that somebody reads
@@ -98,8 +100,7 @@ class Inlet:
                     raise OSError(errno.EMFILE, "no descriptor is left for an edge between processes; raise ulimit -n")
                 self._queue = QueueReader(data, *descriptors)
                 alone = None if self._taker is None else partial(self._pass_on, self._queue, self._taker)
-                is_urgent = self._mailbox.policy != "block"
-                self._bell.watch(self._queue.event, self.drain, is_urgent=is_urgent, alone=alone)
+                self._bell.watch(self._queue.event, self.drain, is_urgent=not self._tells, alone=alone)
 
     def _take_all(self) -> None:
         """Take in what the queue holds. The lock is held."""
@@ -112,8 +113,8 @@ class Inlet:
             queue.done()
             if packet is not None:
                 self._mailbox.offer(*packet)
-        if self._mailbox.policy == "block" and queue.read_since(self._told_at) >= LARGEST:
-            self._tell_how_many()  # it may wait for room in the queue, however few messages that are
+            if self._tells and queue.read_since(self._told_at) >= LARGEST:
+                self._tell_how_many()  # it may wait for room in the queue, however few messages that are
 
     def _pass_on(self, queue: QueueReader, taker: Taker) -> None:
         """Give a message that came alone, while the node waits, to the node; all else goes into the mailbox."""

@@ -363,12 +363,14 @@ def test_what_outlives_both_ends_of_the_ring_stays_readable(transport):
 class Edge:
     """An edge across processes with both of its ends in this one; nobody waits at its bells."""
 
+    make_bell: type[SocketBell] = SocketBell
+
     def __init__(
         self, policy: str = "latest", capacity: int = 4, spec: RingSpec | None = None, transport: str = "slots"
     ) -> None:
         self.edge = PlannedEdge("src", "", "out", "x", object, policy, capacity)
         self.spec = spec or RingSpec(4, SLOT, 0, transport, 1)
-        self.bell = SocketBell("test")
+        self.bell = self.make_bell("test")
         self.mailbox = Mailbox(capacity, bell=self.bell, policy=policy)
         self.tally = EdgeTally()
         self.errors: list[Exception] = []
@@ -493,7 +495,7 @@ def wait(bell: Bell) -> None:
 @pytest.mark.parametrize(("capacity", "most"), [(1, 10), (2, 50_000), (500, 10), (500, 50_000), (500, 110_000)])
 def test_a_producer_that_waits_for_room_is_told_of_it(capacity, most, is_direct):
     """It waits at its bell and never looks by itself: one note too few, and neither side goes on."""
-    edge, bell, sent = (Direct if is_direct else Edge)("block", capacity), SocketBell("producer"), 0
+    edge, bell, sent = (Beside if is_direct else Edge)("block", capacity), SocketBell("producer"), 0
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     edge.link.close()
     edge.inlet.close()
@@ -524,6 +526,28 @@ def test_a_producer_that_waits_for_room_is_told_of_it(capacity, most, is_direct)
     assert [int(message.characters.rstrip("x")) for message in got] == list(range(600))
     edge.close()
     bell.close()
+
+
+@pytest.mark.parametrize("most", [40_000, 80_000, 110_000])
+def test_whoever_reads_a_full_queue_at_once_tells_of_the_room(most):
+    """However much was read since the last note, and wherever the queue begins again."""
+    edge, chance = Edge("block", capacity=10_000), random.Random(most)
+    for _ in range(300):
+        edge.link._bell.rung = False
+        while edge.link.has_room():
+            edge.offer(0, Text("x" * chance.randint(most // 4, most)))
+        edge.inlet.drain()
+        edge.link.drain()
+        assert edge.link._bell.rung
+        for _ in range(chance.randint(1, 3)):  # leaves some that the producer was not told of
+            assert edge.link.has_room()
+            edge.offer(0, Text("x" * chance.randint(most // 4, most)))
+            edge.inlet.drain()
+        while edge.mailbox.packets:
+            edge.mailbox.packets.popleft()
+        edge.link.drain()
+    assert edge.tally.lost == 0
+    edge.close()
 
 
 def test_a_blocking_edge_has_room_for_its_capacity(transport):
@@ -747,8 +771,17 @@ class Node:
         self.got.append(message)
 
 
+class Alone(SocketBell):
+    """A bell without a thread beside the one that waits, which might be quicker on a busy machine."""
+
+    def _listen(self) -> None:
+        self._queue.get()
+
+
 class Direct(Edge):
     """An edge whose consumer takes messages over while its worker, which is this thread, waits."""
+
+    make_bell = Alone
 
     def inlet_at(self, end: socket.socket) -> Inlet:
         self.node = Node(self.mailbox)
@@ -769,7 +802,6 @@ class Direct(Edge):
 
         def send() -> None:
             until(lambda: self.bell._waits)
-            time.sleep(0.02)  # the kernel wakes the thread that came last
             for message in messages:
                 self.offer(0, message)
 
@@ -777,6 +809,12 @@ class Direct(Edge):
         sender.start()
         while sender.is_alive() or not (self.node.got or self.mailbox.packets):
             self.bell.wait(0.2)
+
+
+class Beside(Direct):
+    """The same with a thread beside the worker, which takes in what comes while that is at work."""
+
+    make_bell = SocketBell
 
 
 @pytest.fixture
