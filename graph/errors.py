@@ -7,6 +7,7 @@
     │   ├── Stalled       a node did not return in time and its policy is to stop
     │   └── WorkerDied    the process of a node ended, and its policy is to stop
     ├── WorkerError       a worker cannot start: what it works in is not there
+    ├── Standstill        inputs of a lossless graph wait for each other without room
     └── ServerError       the metrics cannot be served where they were asked for
 
 Each of them ends the program with exit code 1 and its text as the last line.
@@ -76,6 +77,22 @@ class WorkerError(CauceError):
     def __reduce__(self) -> Any:
         """It may come from another process."""
         return type(self), (self.worker, self.cause)
+
+
+class Standstill(CauceError):
+    """Nothing moves any more in a lossless run: what is full, or lets nothing in."""
+
+    def __init__(self, limits: Sequence[str]) -> None:
+        self.limits = list(limits)
+        what = "".join(f"\n  {limit}" for limit in limits) or "\n  no edge is full"
+        super().__init__(
+            "the graph stands still: inputs that are processed together wait for each other, and there is no room for "
+            f"what they wait for; raise what is too small for that, or leave it out:{what}"
+        )
+
+    def __reduce__(self) -> Any:
+        """It may come from another process."""
+        return type(self), (self.limits,)
 
 
 class ServerError(CauceError):

@@ -91,21 +91,22 @@ class JoinInbox:
         if anchor is None:
             self._expire()
             return None
-        try:
-            return self._take_with(anchor, self._newest_complete(anchor))
-        except _Undecided:
-            return None
+        return self._take_with(anchor, self._newest_complete(anchor))
 
     def _expire(self) -> None:
-        """Drop what no anchor can match any more, since none waits: it would keep its source from letting others in."""
-        if not any(i.mailbox.packets for inputs in self._others.values() for i in inputs):
+        """Drop what no anchor can match any more: it would keep its source from letting others in."""
+        others = [i for inputs in self._others.values() for i in inputs if i.edge.policy != "hold"]
+        if not any(i.mailbox.packets for i in others):
             return
         told = [(a, a.mailbox.tells_no_more, dict(a.mailbox.told)) for a in self._anchors]
-        if any(a.mailbox.head() is not None for a in self._anchors):  # it is undecided yet, or came just now
-            return
-        for i in (i for inputs in self._others.values() for i in inputs if i.edge.policy != "hold"):
-            while (head := i.mailbox.head()) is not None and _is_past(head.stamp, told):
-                i.mailbox.take_this(head, "unmatched")
+        heads = [a.mailbox.head() for a in self._anchors]
+        least_ns = [_least_ns(head, seen) for head, (_, _, seen) in zip(heads, told, strict=True)]
+        for i in others:
+            if self._lossless and not self._origins & i.edge.origins and None not in least_ns:
+                i.mailbox.make_room(min(t for t in least_ns if t is not None), self._align_ns)
+            if not any(heads):  # else one is undecided yet, or came just now
+                while (head := i.mailbox.head()) is not None and _is_past(head.stamp, told):
+                    i.mailbox.take_this(head, "unmatched")
 
     def _next_anchor(self) -> _Input | None:
         """The anchor edge whose oldest packet is the oldest of all."""
@@ -139,7 +140,7 @@ class JoinInbox:
         return any(s.origin == stamp.origin and s.seq == stamp.seq for s in waiting)
 
     def _take_with(self, anchor: _Input, packet: Packet | None) -> Taken | None:
-        """The set of inputs around `packet`, or its absence."""
+        """The set of inputs around `packet`, or its absence; None while that is open."""
         if packet is None:
             return None
         stamp, age_ms = packet.stamp, anchor.edge.max_age_ms
@@ -149,27 +150,38 @@ class JoinInbox:
         if age_ms is not None and stamp.age_ns() > age_ms * 1e6:
             anchor.mailbox.take_this(packet, "stale")
             return packet, None
-        found = {port: self._find(inputs, packet) for port, inputs in self._others.items()}
-        if any(source is None and port in self._required for port, source in found.items()):
+        found = self._found(packet)
+        if found is None:
+            return None
+        if not self._required <= {*found, anchor.edge.port}:
             anchor.mailbox.take_this(packet, "unmatched")
             return packet, None
         anchor.mailbox.take_this(packet)
         messages = {anchor.edge.port: packet.message}
-        for port, source in found.items():
-            if source is not None:
-                messages[port] = source[1].message
-                if source[0].edge.policy != "hold":
-                    source[0].mailbox.take_this(source[1])
+        for port, (source, what) in found.items():
+            messages[port] = what.message
+            if source.edge.policy != "hold":
+                source.mailbox.take_this(what)
         return packet, messages
 
-    def _find(self, inputs: list[_Input], anchor: Packet) -> tuple[_Input, Packet] | None:
-        """What a port contributes to the capture of `anchor`; None: nothing; raises while that is open."""
-        best: tuple[_Input, Packet] | None = None
-        for i in inputs:
-            found = self._look(i, anchor)
-            if found is not None and (best is None or found.stamp.captured_ns > best[1].stamp.captured_ns):
-                best = i, found
-        return best
+    def _found(self, anchor: Packet) -> dict[str, tuple[_Input, Packet]] | None:
+        """What the other ports contribute to the capture of `anchor`, where they do; None while that is open.
+
+        Every input is looked at, also where another one is open: what it drops makes room, and who waits for that may
+        be the one that has to tell.
+        """
+        found: dict[str, tuple[_Input, Packet]] = {}
+        is_open = False
+        for port, inputs in self._others.items():
+            for i in inputs:
+                try:
+                    packet = self._look(i, anchor)
+                except _Undecided:
+                    is_open = True
+                    continue
+                if packet and (port not in found or packet.stamp.captured_ns > found[port][1].stamp.captured_ns):
+                    found[port] = i, packet
+        return None if is_open else found
 
     def _look(self, i: _Input, anchor: Packet) -> Packet | None:
         stamp = anchor.stamp
@@ -189,6 +201,7 @@ class JoinInbox:
             return found if found is not None and found.message is not None else None
         patient = self._lossless or monotonic_ns() - anchor.sent_ns < self._align_ns
         if patient and not i.has_told(stamp):
+            i.mailbox.make_room(stamp.captured_ns, self._align_ns)
             raise _Undecided
         return i.mailbox.nearest(stamp.captured_ns, self._align_ns)
 
@@ -199,6 +212,11 @@ def _is_past(stamp: Stamp, told: list[tuple[_Input, bool, dict[str, Stamp]]]) ->
     return all(
         no_more or (stamp.origin in seen and seen[stamp.origin].seq >= stamp.seq) for _, no_more, seen in same or told
     )
+
+
+def _least_ns(head: Packet | None, told: Mapping[str, Stamp]) -> int | None:
+    """When the next capture of an anchor was made, or later: what waits, or what it has told. None: that is open."""
+    return head.stamp.captured_ns if head is not None else max((s.captured_ns for s in told.values()), default=None)
 
 
 def _told_until(mailbox: Mailbox, captured_ns: int) -> bool:

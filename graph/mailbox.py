@@ -14,6 +14,7 @@ from graph.spec import Policy
 from graph.tally import DROPPED, HANDED, OFFERED, TAKEN, THINNED, Cause, EdgeTally
 
 HOLD_WINDOW = 64  # a held edge keeps what a slower anchor may still ask for, not more
+BEFORE_ALL = -(2**63)
 
 
 class Mailbox:
@@ -40,6 +41,8 @@ class Mailbox:
         """Bell of the producer, rung when a full mailbox has room again."""
         self.on_taken: Callable[[], None] | None = None
         """Called for each message that leaves; for a producer in another process, which cannot look."""
+        self.on_wanted: Callable[[], None] | None = None
+        """Called where the consumer waits for more than is here: the producer must know of all the room by then."""
         self.closed = False
         self.is_cut_off = False
         """Whether its producer is gone for now: nothing is to be waited for, but more may come."""
@@ -53,6 +56,8 @@ class Mailbox:
         self.packets: deque[Packet] = deque()
         """What waits, oldest first. Others only look whether there is anything."""
         self._books = self.tally.cells
+        self._matched_ns = BEFORE_ALL
+        """When the last one was captured of those that were taken out of their order."""
         self._markers = 0
         """How many of the packets have no message."""
         self._lock = Lock()
@@ -98,7 +103,9 @@ class Mailbox:
         """Take in a message, at the cost of the oldest when full. None: there is none for this capture."""
         if message is not None:
             self._books[OFFERED] += 1
-        elif not self.tells_absence:
+        elif self.tells_absence:
+            ticket = None  # nothing of the capture is under way here
+        else:
             return
         packet = of_fields(Packet, (stamp, message, sent_ns, ticket))
         if self._is_special:
@@ -175,6 +182,7 @@ class Mailbox:
         with self._lock:
             for i, waiting in enumerate(self.packets):
                 if waiting is packet:
+                    self._matched_ns = max(self._matched_ns, packet.stamp.captured_ns)
                     self._remove(i, drop)
                     return
 
@@ -198,13 +206,36 @@ class Mailbox:
         return None
 
     def nearest(self, captured_ns: int, align_ns: float) -> Packet | None:
-        """The packet nearest in capture time, within `align_ns`. Those too old for any later capture are dropped."""
+        """The packet nearest in capture time, within `align_ns`. Those of no use for any later capture are dropped.
+
+        Up to the first that was not captured earlier: whether more have come yet must make no difference.
+        """
         with self._lock:
-            while self.packets and self.packets[0].stamp.captured_ns < captured_ns - align_ns:
-                self._remove(0, "unmatched")
-            near = [p for p in self.packets if p.message is not None]
+            self._forget(captured_ns, align_ns)
+            last_ns = self._matched_ns
+            near = []
+            for packet in self.packets:
+                if last_ns >= captured_ns and packet.stamp.captured_ns > last_ns:
+                    break
+                last_ns = max(last_ns, packet.stamp.captured_ns)
+                if packet.message is not None:
+                    near.append(packet)
         best = min(near, key=lambda p: abs(p.stamp.captured_ns - captured_ns), default=None)
         return best if best is not None and abs(best.stamp.captured_ns - captured_ns) <= align_ns else None
+
+    def make_room(self, captured_ns: int, align_ns: float) -> None:
+        """The next capture comes at `captured_ns` or later, and waits for what is not here yet."""
+        with self._lock:
+            self._forget(captured_ns, align_ns)
+        if self.on_wanted is not None:
+            self.on_wanted()
+
+    def _forget(self, captured_ns: int, align_ns: float) -> None:
+        """Drop what was captured long before, and all but the last before, which is nearer. The lock is held."""
+        before = [t for p in self.packets if (t := p.stamp.captured_ns) <= captured_ns and p.message is not None]
+        oldest_ns = max(captured_ns - align_ns, max(before, default=captured_ns))
+        while self.packets and self.packets[0].stamp.captured_ns < oldest_ns:
+            self._remove(0, "unmatched")
 
     def sample(self, captured_ns: int) -> Packet | None:
         """The newest packet captured at or before `captured_ns`; it stays, what is older goes."""

@@ -18,6 +18,7 @@ from graph.spec import EdgeSpec, NodeSpec, Policy, parse_nodes, switched_off
 
 DEFAULT_CAPACITY: Mapping[Policy, int] = {"latest": 1, "block": 4, "hold": 1}
 JOIN_WINDOW = 64  # captures that a join keeps while its slowest input is under way
+JOIN_LEAST = 2  # what is nearest in time so far, and what tells that nothing is nearer
 
 
 def make_plan(nodes: Any, placement: Any, builder: Builder | None = None) -> Plan:
@@ -154,18 +155,24 @@ class _Planner:
 
     def _edges(self, spec: NodeSpec, lossless: bool, earlier: Mapping[str, PlannedNode]) -> Iterator[PlannedEdge]:
         alive = [(p, e) for p, es in spec.inputs.items() for e in es if e.source.partition(".")[0] not in self.off]
-        joined = len({port for port, e in alive if e.policy != "hold"}) > 1
-        for port, edge in alive:
+        origins = [
+            self._origins(spec.name, port, e, earlier[node].origins(output))
+            for port, e in alive
+            for node, _, output in [e.source.partition(".")]
+        ]
+        triggers = {port: o for (port, e), o in zip(alive, origins, strict=True) if e.policy != "hold"}
+        joined, aligned = len(triggers) > 1, len(triggers) > 1 and len({*triggers.values()}) > 1
+        for (port, edge), known in zip(alive, origins, strict=True):
             node, _, output = edge.source.partition(".")
             policy: Policy = "block" if lossless and edge.policy == "latest" else edge.policy
-            origins = self._origins(spec.name, port, edge, earlier[node].origins(output))
-            capacity = edge.capacity or (
-                JOIN_WINDOW if joined and policy == "latest" else self._capacity(policy, spec, earlier[node], origins)
-            )
+            capacity = edge.capacity or self._capacity(policy, spec, earlier[node], known)
+            if joined and policy != "hold":
+                wide = edge.capacity is None and (policy == "latest" or aligned)
+                capacity = JOIN_WINDOW if wide else max(capacity, JOIN_LEAST) if policy == "block" else capacity
             kind = self.ports[node].outputs[output].type
             age = None if lossless and policy != "hold" else edge.max_age_ms
             picky = edge.only is not None
-            yield PlannedEdge(node, output, spec.name, port, kind, policy, capacity, edge.every, age, origins, picky)
+            yield PlannedEdge(node, output, spec.name, port, kind, policy, capacity, edge.every, age, known, picky)
 
     def _origins(self, name: str, port: str, edge: EdgeSpec, known: frozenset[str]) -> frozenset[str]:
         """The source outputs whose captures may arrive on an edge, of those `known` to its producer."""

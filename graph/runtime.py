@@ -21,6 +21,7 @@ from graph.plan import Plan
 from graph.processes import Processes, Told
 from graph.reading import EdgeReading, NodeReading
 from graph.site import Site
+from graph.standstill import StandstillDetector
 from graph.step import Step
 from graph.supervise import StallDetector, Watched
 from graph.tally import Tally
@@ -126,12 +127,14 @@ class Runtime:
 
     def _watch(self, loops: list[Future[None]]) -> None:
         detector = StallDetector(self._watched())
+        tallies = {name: self.tally(name) for name in self.plan.nodes}
+        standstill = StandstillDetector(self.plan, tallies, lambda: {e.name: e for e in self.read_edges()})
         for loop in loops:
             loop.add_done_callback(lambda _: self._events.put(None))
         while not all(loop.done() for loop in loops):
             self._next_event()
-            if (stalled := detector.look()) is not None:
-                raise stalled
+            if (error := detector.look() or standstill.look()) is not None:
+                raise error
         for loop in loops:
             loop.result()
         while not self._events.empty():

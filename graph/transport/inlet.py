@@ -71,7 +71,7 @@ class Inlet:
         self._tells = mailbox.policy == "block"
         """Whether the producer waits for room."""
         if self._tells:
-            mailbox.on_taken = self._tell_taken
+            mailbox.on_taken, mailbox.on_wanted = self._tell_taken, self._tell_rest
         bell.watch(end.fileno(), self._listen, is_urgent=True)
         self._tell_how_many()  # the first note says that somebody reads
 
@@ -202,6 +202,11 @@ class Inlet:
         queue = self._queue
         is_late = self._taken - self._told >= self._tells_every
         if is_late or (queue is not None and queue.read_since(self._told_at) >= LARGEST):
+            self._tell_how_many()
+
+    def _tell_rest(self) -> None:
+        """Tell of all that was taken, for the producer to use the last place too."""
+        if self._taken > self._told:
             self._tell_how_many()
 
     @property

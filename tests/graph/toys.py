@@ -144,6 +144,13 @@ class Sum(Node):
         return Word(f"{a}+{b}" if b is not None else f"{a}+-")
 
 
+class Mix(Node):
+    """Joins: `a` and a hundred times `b`, where there is one."""
+
+    def process(self, a: Number, b: Number | None = None) -> Number:
+        return Number(a + 100 * (b or 0))
+
+
 class Both(Node):
     """Joins two inputs that are both needed."""
 

@@ -1,0 +1,60 @@
+"""A lossless graph whose limits are too small for what it combines ends with an error that names them."""
+
+import pytest
+
+from graph import standstill
+from graph.errors import Standstill
+from tests.graph.helpers import books_balance, lines, run, toy
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    monkeypatch.setattr(standstill, "STILL_S", 0.6)
+
+
+@pytest.mark.parametrize("placement", ["inline", "threads", "processes"])
+def test_a_door_that_lets_too_few_in_is_named(placement, tmp_path):
+    """The right picture can be matched when the left one after it has come, which may not come in."""
+    nodes = {
+        "src": toy("Stereo", n=40, in_flight=1, worker="a"),
+        "join": toy("Sum", inputs={"a": "src.right", "b": "src.left"}, worker="b"),
+        "out": toy("WriteWord", path=str(tmp_path / "out"), inputs={"word": "join"}, worker="c"),
+    }
+    result, runtime = run(placement, **nodes)
+    assert result.end == "failed"
+    assert isinstance(result.error, Standstill)
+    assert "nodes.src.in_flight lets no more than 1 captures in" in str(result.error)
+    assert books_balance(runtime)
+    nodes["src"]["in_flight"] = 3
+    nodes["out"]["path"] = str(tmp_path / "more")
+    assert run(placement, **nodes)[0].end == "finished"
+    assert len(lines(tmp_path / "more")) > 20
+
+
+def test_an_input_that_is_full_is_named(tmp_path):
+    """`both` keeps left pictures until `few` comes, which comes when `left` has sent on more of them than fit in."""
+    nodes = {
+        "src": toy("Stereo", n=40),
+        "left": toy("Add", k=0, inputs={"x": "src.left"}),
+        "few": toy("Mix", inputs={"a": {"source": "src.right", "every": 3}, "b": "left"}),
+        "both": toy("Both", inputs={"a": "few", "b": {"source": "left", "capacity": 2}}),
+        "out": toy("WriteWord", path=str(tmp_path / "out"), inputs={"word": "both"}),
+    }
+    result, runtime = run(**nodes)
+    assert isinstance(result.error, Standstill)
+    assert "  nodes.both.inputs.b is full of what comes from left (capacity: 2)" in str(result.error).splitlines()
+    assert books_balance(runtime)
+    nodes["both"]["inputs"]["b"]["capacity"] = 6
+    nodes["out"]["path"] = str(tmp_path / "more")
+    assert run(**nodes)[0].end == "finished"
+    assert len(lines(tmp_path / "more")) > 5
+
+
+def test_a_node_that_takes_its_time_is_none(tmp_path):
+    nodes = {
+        "src": toy("Count", n=3),
+        "slow": toy("Add", busy_ms=1500, inputs={"x": "src"}),
+        "say": toy("Say", inputs={"x": "slow"}),
+        "out": toy("WriteWord", path=str(tmp_path / "out"), inputs={"word": "say"}),
+    }
+    assert run("threads", **nodes)[0].end == "finished"
