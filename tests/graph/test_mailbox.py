@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 from graph.bell import Bell
 from graph.mailbox import Mailbox
 from graph.node import Stamp
+from graph.packet import Door
+from tests.graph.test_transport import Edge
 
 
 def put(box: Mailbox, i: int, message: object = "m") -> None:
@@ -81,3 +83,66 @@ def test_sample_gives_the_newest_that_is_not_newer(asked, found):
         put(box, i)
     held = box.sample(asked)
     assert (held and held.stamp.seq) == found
+
+
+def times(box: Mailbox) -> list[int]:
+    return [packet.stamp.captured_ns for packet in box.packets]
+
+
+def test_the_nearest_is_the_last_before_or_the_first_after_whatever_else_has_come():
+    for later in (0, 3):
+        box = Mailbox(9, bell=Bell(), policy="block")
+        for i in range(4 + later):  # captured at 0, 10, 20, 30 and later
+            put(box, i)
+        found = box.nearest(22, 50)
+        assert found.stamp.captured_ns == 20
+        assert times(box)[:2] == [20, 30]
+        assert box.dropped["unmatched"] == 2
+        box.take_this(found)
+        found = box.nearest(24, 50)
+        assert found.stamp.captured_ns == 30
+        box.take_this(found)
+        assert box.nearest(26, 50) is None  # 40 may not have come yet, so it is none of its business
+        if later:
+            assert box.nearest(36, 50).stamp.captured_ns == 40
+
+
+def test_what_says_that_there_is_nothing_ends_the_look_as_well():
+    box = Mailbox(9, bell=Bell(), policy="block", tells_absence=True)
+    for i, message in enumerate(["m", None, None, "m"]):
+        put(box, i, message)
+    assert box.nearest(12, 50).stamp.captured_ns == 0
+    box.take_this(box.nearest(12, 50))
+    assert box.nearest(18, 50) is None
+
+
+def test_room_is_made_for_what_decides_and_the_producer_is_told():
+    box, told = Mailbox(3, bell=Bell(), policy="block"), []
+    box.on_wanted = lambda: told.append(len(box))
+    for i in range(3):
+        put(box, i)
+    assert not box.has_room()
+    box.make_room(35, 50)
+    assert times(box) == [20]
+    assert told == [1]
+    box.make_room(80, 50)
+    assert times(box) == []
+
+
+def test_a_packet_without_a_message_keeps_no_capture_under_way():
+    box = Mailbox(1, bell=Bell(), tells_absence=True)
+    box.offer(Stamp("src", 0, 0), None, 0, Door(1, lambda: None).enter())
+    assert box.head().ticket is None
+
+
+def test_the_last_place_is_told_of_where_the_consumer_waits_for_it():
+    """Room is told of by halves of the capacity, and a join may need all of it."""
+    edge = Edge("block", capacity=8)
+    for i in range(8):
+        assert edge.link.has_room()
+        edge.offer(i, "x")
+    assert edge.take() == "x"
+    assert not edge.link.has_room()
+    edge.mailbox.on_wanted()
+    assert edge.link.has_room()
+    edge.close()
