@@ -38,7 +38,14 @@ class _Input:
         told = self.mailbox.told.get(stamp.origin)
         if told is not None or stamp.origin in self.edge.origins:
             return told is not None and told.seq >= stamp.seq
-        return any(s.captured_ns >= stamp.captured_ns for s in self.mailbox.told.values())
+        return self.has_told_until(stamp.captured_ns)
+
+    def has_told_until(self, captured_ns: int) -> bool:
+        """Whether everything captured up to then has arrived, of all origins of the edge, which come in order."""
+        told = dict(self.mailbox.told)
+        if self.mailbox.tells_no_more or any(s.captured_ns > captured_ns for s in told.values()):
+            return True  # of the same moment another origin may have something yet
+        return all(o in told and told[o].captured_ns >= captured_ns for o in self.edge.origins)
 
 
 class JoinInbox:
@@ -116,8 +123,8 @@ class JoinInbox:
         if not heads:
             return None
         captured_ns, _, anchor = min(heads)
-        others = (a.mailbox for a in self._anchors if a is not anchor)  # the anchor has told of its own packet
-        if self._lossless and not all(_told_until(m, captured_ns) for m in others):
+        others = (a for a in self._anchors if a is not anchor)  # the anchor has told of its own packet
+        if self._lossless and not all(a.has_told_until(captured_ns) for a in others):
             return None
         return anchor
 
@@ -186,7 +193,7 @@ class JoinInbox:
     def _look(self, i: _Input, anchor: Packet) -> Packet | None:
         stamp = anchor.stamp
         if i.edge.policy == "hold":
-            if self._lossless and not _told_until(i.mailbox, stamp.captured_ns):
+            if self._lossless and not i.has_told_until(stamp.captured_ns):
                 raise _Undecided
             held = i.mailbox.sample(stamp.captured_ns)
             age_ms = i.edge.max_age_ms
@@ -217,8 +224,3 @@ def _is_past(stamp: Stamp, told: list[tuple[_Input, bool, dict[str, Stamp]]]) ->
 def _least_ns(head: Packet | None, told: Mapping[str, Stamp]) -> int | None:
     """When the next capture of an anchor was made, or later: what waits, or what it has told. None: that is open."""
     return head.stamp.captured_ns if head is not None else max((s.captured_ns for s in told.values()), default=None)
-
-
-def _told_until(mailbox: Mailbox, captured_ns: int) -> bool:
-    """Whether everything captured up to `captured_ns` has arrived, of all origins of the edge."""
-    return mailbox.tells_no_more or any(s.captured_ns >= captured_ns for s in mailbox.told.values())

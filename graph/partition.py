@@ -79,15 +79,22 @@ def parts(plan: Plan, frames: int | None = None) -> dict[str, Part]:
 
 def ring_specs(plan: Plan) -> dict[Output, RingSpec]:
     """How much memory each output needs that leaves its process."""
-    leaving: dict[Output, list[PlannedEdge]] = {}
+    all_edges: dict[Output, list[PlannedEdge]] = {}
     for e in plan.edges:
-        if plan.nodes[e.source].worker.site != plan.nodes[e.target].worker.site:
-            leaving.setdefault((e.source, e.output), []).append(e)
-    return {output: _ring_spec(plan, output, edges) for output, edges in leaving.items()}
+        all_edges.setdefault((e.source, e.output), []).append(e)
+    specs = {}
+    for output, edges in all_edges.items():
+        leaving = [e for e in edges if plan.nodes[e.source].worker.site != plan.nodes[e.target].worker.site]
+        if leaving:
+            specs[output] = _ring_spec(plan, output, edges, leaving)
+    return specs
 
 
-def _ring_spec(plan: Plan, output: Output, edges: list[PlannedEdge]) -> RingSpec:
-    """Slots for the worst case: all mailboxes full, each consumer at work on one and keeping another."""
+def _ring_spec(plan: Plan, output: Output, edges: list[PlannedEdge], leaving: list[PlannedEdge]) -> RingSpec:
+    """Slots for the worst case: all mailboxes full, each consumer at work on one and keeping another.
+
+    Of those in the process of the producer as well: what was lent lies in a slot also for them.
+    """
     size = _message_bytes(plan, output, edges[0].type)
     waiting = sum(e.capacity for e in edges if e.policy != "hold")
     under_way = _in_flight(plan, edges[0])
@@ -96,9 +103,9 @@ def _ring_spec(plan: Plan, output: Output, edges: list[PlannedEdge]) -> RingSpec
     site = plan.nodes[output[0]].worker.site
     transport = plan.workers[site].transport if site != HERE else "slots"
     if size is None:
-        return RingSpec(slots, UNKNOWN_BYTES, 0, transport, len(edges))
+        return RingSpec(slots, UNKNOWN_BYTES, 0, transport, len(leaving))
     slot_bytes = -(-(size + SLACK) // mmap.PAGESIZE) * mmap.PAGESIZE
-    return RingSpec(slots, slot_bytes, min(slots, 3 + len(edges)), transport, len(edges))
+    return RingSpec(slots, slot_bytes, min(slots, 3 + len(edges)), transport, len(leaving))
 
 
 def _message_bytes(plan: Plan, output: Output, kind: type) -> int | None:

@@ -108,7 +108,7 @@ class Site:
                     tells_absence=edge.tells_absence,
                     tally=self.books.mailboxes[edge],
                 )
-                if edge.policy == "block" and is_here and self._homes[edge.source] is not consumer:
+                if edge.policy == "block" and is_here:
                     box.on_room = self._homes[edge.source].bell
                 self.mailboxes[edge] = box
 

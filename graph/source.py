@@ -59,7 +59,7 @@ class SourceStep(Step):
         """Send on what was captured, or turn it away at the door."""
         ticket, may_enter = None, True
         if not self._is_free:
-            may_enter = self._may_enter()
+            may_enter = self._lossless or self._may_enter()  # that was asked before; it may have taken the last slot
             ticket = self._door.enter() if may_enter else None
         if self._sole:
             gaps = self._emit("", out, now_ns, ticket, may_enter=may_enter)

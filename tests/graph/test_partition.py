@@ -103,6 +103,19 @@ def test_what_is_held_counts_with_all_that_may_be_kept():
     assert partition.ring_specs(planned(nodes))["slow", ""].slots == 2 + HOLD_WINDOW + 2
 
 
+def test_what_stays_in_the_process_keeps_slots_too():
+    """What a source was lent lies in a slot also for the consumer beside it."""
+    nodes = {
+        "src": toy("Snap", worker="a"),
+        "near": toy("Pass", inputs={"x": {"source": "src", "capacity": 9}}, worker="a"),
+        "far": toy("Pass", inputs={"x": {"source": "src", "capacity": 5}}, worker="b"),
+        "album": toy("Album", path="unused", inputs={"word": "near"}, worker="a"),
+        "other": toy("Album", path="unused", inputs={"word": "far"}, worker="b"),
+    }
+    spec = partition.ring_specs(planned(nodes))["src", ""]
+    assert (spec.slots, spec.readers) == (2 + 9 + 5 + 2 * 2, 1)
+
+
 def joined(in_flight: int | None) -> dict[str, Any]:
     return {
         "src": toy("Count", worker="a", realtime=True, in_flight=in_flight),

@@ -58,3 +58,17 @@ def test_a_node_that_takes_its_time_is_none(tmp_path):
         "out": toy("WriteWord", path=str(tmp_path / "out"), inputs={"word": "say"}),
     }
     assert run("threads", **nodes)[0].end == "finished"
+
+
+def test_room_that_comes_without_a_step_is_used(tmp_path):
+    """Each capture of `src` is dropped when `silent` has told that there is nothing for it."""
+    nodes = {
+        "src": toy("Count", n=30, worker="a"),
+        "silent": toy("Add", mute=1, inputs={"x": "src"}, worker="b"),
+        "join": toy("Sum", inputs={"a": "silent", "b": "src"}, worker="a"),
+        "out": toy("WriteWord", path=str(tmp_path / "out"), inputs={"word": "join"}, worker="a"),
+    }
+    result, runtime = run("processes", **nodes)
+    assert result.end == "finished", result.error
+    assert runtime.tally("src").steps == 30
+    assert books_balance(runtime)
