@@ -37,7 +37,7 @@ class _Input:
             return True
         told = self.mailbox.told.get(stamp.origin)
         if told is not None or stamp.origin in self.edge.origins:
-            return told is not None and told.seq >= stamp.seq
+            return told is not None and self._is_behind(stamp, told)
         return self.has_told_until(stamp.captured_ns)
 
     def has_told_until(self, captured_ns: int) -> bool:
@@ -45,7 +45,16 @@ class _Input:
         told = dict(self.mailbox.told)
         if self.mailbox.tells_no_more or any(s.captured_ns > captured_ns for s in told.values()):
             return True  # of the same moment another origin may have something yet
-        return all(o in told and told[o].captured_ns >= captured_ns for o in self.edge.origins)
+        everywhere = all(o in told and told[o].captured_ns >= captured_ns for o in self.edge.origins)
+        return everywhere and not self.edge.repeats
+
+    def _is_behind(self, stamp: Stamp, told: Stamp) -> bool:
+        """Whether nothing more comes of a capture where that much of its origin has been told."""
+        return stamp.seq < told.seq or (stamp.seq == told.seq and not self.edge.repeats)
+
+    def is_past(self, stamp: Stamp, told: Mapping[str, Stamp]) -> bool:
+        """Whether nothing more comes of the capture `stamp`, by what was told at some moment."""
+        return stamp.origin in told and self._is_behind(stamp, told[stamp.origin])
 
 
 class JoinInbox:
@@ -216,9 +225,7 @@ class JoinInbox:
 def _is_past(stamp: Stamp, told: list[tuple[_Input, bool, dict[str, Stamp]]]) -> bool:
     """Whether no anchor will match the capture `stamp`, by what each has told, and whether it may tell more."""
     same = [t for t in told if stamp.origin in t[0].edge.origins]
-    return all(
-        no_more or (stamp.origin in seen and seen[stamp.origin].seq >= stamp.seq) for _, no_more, seen in same or told
-    )
+    return all(no_more or anchor.is_past(stamp, seen) for anchor, no_more, seen in same or told)
 
 
 def _least_ns(head: Packet | None, told: Mapping[str, Stamp]) -> int | None:

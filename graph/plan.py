@@ -28,6 +28,8 @@ class PlannedEdge:
     """Source outputs whose captures may arrive on this edge."""
     is_picky: bool = False
     """Whether only captures of `origins` are sent, of those that the producer has."""
+    repeats: bool = False
+    """Whether several messages of one capture may arrive, as branches of its source were merged."""
     tells_absence: bool = False
     """Whether the consumer must also hear that there will be nothing for a capture, because it combines inputs."""
 
@@ -66,6 +68,13 @@ class PlannedNode:
         if self.is_source:
             return frozenset({f"{self.name}.{output}" if output else self.name})
         return frozenset().union(*(e.origins for e in self.edges if e.port == self.anchor))
+
+    @property
+    def merges(self) -> bool:
+        """Whether several messages of one capture may drive it, and leave."""
+        edges = [e for e in self.edges if e.port == self.anchor]
+        known: frozenset[str] = frozenset().union(*(e.origins for e in edges))
+        return any(e.repeats for e in edges) or sum(len(e.origins) for e in edges) > len(known)
 
     @property
     def is_source(self) -> bool:

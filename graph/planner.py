@@ -171,8 +171,10 @@ class _Planner:
                 capacity = JOIN_WINDOW if wide else max(capacity, JOIN_LEAST) if policy == "block" else capacity
             kind = self.ports[node].outputs[output].type
             age = None if lossless and policy != "hold" else edge.max_age_ms
-            picky = edge.only is not None
-            yield PlannedEdge(node, output, spec.name, port, kind, policy, capacity, edge.every, age, known, picky)
+            yield PlannedEdge(
+                node, output, spec.name, port, kind, policy, capacity, edge.every, age, known,
+                is_picky=edge.only is not None, repeats=earlier[node].merges,
+            )  # fmt: skip
 
     def _origins(self, name: str, port: str, edge: EdgeSpec, known: frozenset[str]) -> frozenset[str]:
         """The source outputs whose captures may arrive on an edge, of those `known` to its producer."""

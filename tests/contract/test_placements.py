@@ -57,6 +57,19 @@ def merged(out: Path) -> dict[str, Any]:
     }
 
 
+def remerged(out: Path) -> dict[str, Any]:
+    """The same, and then joined and sampled with what they came from: each capture comes up to twice."""
+    return {
+        "src": toy("Count", n=50, worker="a"),
+        "odd": toy("Add", k=0, mute=2, busy_ms=0.3, inputs={"x": "src"}, worker="b"),
+        "all": toy("Add", k=1000, inputs={"x": ["odd", "src"]}, worker="c"),
+        "join": toy("Sum", inputs={"a": "all", "b": {"source": "src", "every": 2}}, worker="b"),
+        "held": toy("Sum", inputs={"a": "src", "b": {"source": "all", "policy": "hold"}}),
+        "out": toy("WriteWord", path=str(out), inputs={"word": "join"}, worker="c"),
+        "samples": toy("WriteWord", path=f"{out}.held", inputs={"word": "held"}, worker="a"),
+    }
+
+
 def aligned(out: Path) -> dict[str, Any]:
     """Two cameras of different rates, by nearest capture time."""
     return {
@@ -113,7 +126,7 @@ def pictures(out: Path) -> dict[str, Any]:
     }
 
 
-GRAPHS = {g.__name__: g for g in (chain, diamond, needed, held, merged, aligned, batched, sampled, pictures)}
+GRAPHS = {g.__name__: g for g in (chain, diamond, needed, held, merged, remerged, aligned, batched, sampled, pictures)}
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -125,7 +138,8 @@ def test_a_lossless_run_gives_the_same_on_every_placement(graph: str, placement:
         result, runtime = run(where, **GRAPHS[graph](out))
         assert result.end == "finished", result.error
         assert books_balance(runtime)
-        written[where] = lines(out)
+        more = [line for path in sorted(tmp_path.glob(f"{where}.*")) for line in lines(path)]
+        written[where] = [*more, *lines(out)]
     assert written["inline"][-2:] == ["finish", "close"]
     assert len(written["inline"]) > 10
     assert written[placement] == written["inline"]
