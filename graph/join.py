@@ -118,11 +118,13 @@ class JoinInbox:
         heads = [a.mailbox.head() for a in self._anchors]
         least_ns = [_least_ns(head, seen) for head, (_, _, seen) in zip(heads, told, strict=True)]
         for i in others:
-            if self._lossless and not self._origins & i.edge.origins and None not in least_ns:
+            is_by_time = bool(self._origins - i.edge.origins)  # some anchors have no capture of their own there
+            if self._lossless and is_by_time and None not in least_ns:
                 i.mailbox.make_room(min(t for t in least_ns if t is not None), self._align_ns)
-            if not any(heads):  # else one is undecided yet, or came just now
-                while (head := i.mailbox.head()) is not None and _is_past(head.stamp, told):
-                    i.mailbox.take_this(head, "unmatched")
+            if any(heads) or (self._lossless and is_by_time and not all(no_more for _, no_more, _ in told)):
+                continue  # one is undecided yet, or came just now; or one may come that is near in time
+            while (head := i.mailbox.head()) is not None and _is_past(head.stamp, told):
+                i.mailbox.take_this(head, "unmatched")
 
     def _next_anchor(self) -> _Input | None:
         """The anchor edge whose oldest packet is the oldest of all."""
