@@ -128,16 +128,20 @@ class JoinInbox:
 
     def _next_anchor(self) -> _Input | None:
         """The anchor edge whose oldest packet is the oldest of all."""
+        while (anchor := self._oldest()) is not None and self._lossless:
+            head = anchor.mailbox.head()
+            others = (a for a in self._anchors if a is not anchor)  # the anchor has told of its own packet
+            if head is None or not all(a.has_told_until(head.stamp.captured_ns) for a in others):
+                return None
+            if self._oldest() is anchor:  # nothing older came while the others were asked
+                break
+        return anchor
+
+    def _oldest(self) -> _Input | None:
         heads = [
             (h.stamp.captured_ns, i, a) for i, a in enumerate(self._anchors) if (h := a.mailbox.head()) is not None
         ]
-        if not heads:
-            return None
-        captured_ns, _, anchor = min(heads)
-        others = (a for a in self._anchors if a is not anchor)  # the anchor has told of its own packet
-        if self._lossless and not all(a.has_told_until(captured_ns) for a in others):
-            return None
-        return anchor
+        return min(heads)[2] if heads else None
 
     def _newest_complete(self, anchor: _Input) -> Packet | None:
         """With `latest`, the newest capture whose inputs are all there; older ones give way to it."""
@@ -213,8 +217,9 @@ class JoinInbox:
             )
             return None if too_old else held
         if stamp.origin in i.edge.origins:
+            is_told = i.has_told(stamp)  # before the look: else it may come between the two
             found = i.mailbox.match(stamp)
-            if found is None and not i.has_told(stamp):
+            if found is None and not is_told:
                 raise _Undecided
             return found if found is not None and found.message is not None else None
         patient = self._lossless or monotonic_ns() - anchor.sent_ns < self._align_ns

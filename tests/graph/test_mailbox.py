@@ -3,9 +3,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graph.bell import Bell
+from graph.join import JoinInbox
 from graph.mailbox import Mailbox
 from graph.node import Stamp
 from graph.packet import Door
+from tests.graph.helpers import plan, toy
 from tests.graph.test_transport import Edge
 
 
@@ -146,3 +148,28 @@ def test_the_last_place_is_told_of_where_the_consumer_waits_for_it():
     edge.mailbox.on_wanted()
     assert edge.link.has_room()
     edge.close()
+
+
+def test_what_comes_while_a_join_looks_is_not_taken_for_missing():
+    """Another thread puts it in between a look into the mailbox and the question whether there is more to come."""
+    made = plan(
+        src=toy("Count"),
+        left=toy("Add", inputs={"x": "src"}),
+        join=toy("Sum", inputs={"a": "src", "b": "left"}),
+        out=toy("WriteWord", path="unused", inputs={"word": "join"}),
+    )
+    a, b = (Mailbox(4, bell=Bell(), policy="block", tells_absence=True) for _ in range(2))
+    join = JoinInbox(made.nodes["join"], dict(zip(made.nodes["join"].edges, (a, b), strict=True)), lossless=True)
+    put(a, 0)
+    match = b.match
+
+    def just_before_it_comes(stamp: Stamp) -> object:
+        found = match(stamp)
+        put(b, 0)
+        return found
+
+    b.match = just_before_it_comes
+    assert join.take() is None
+    b.match = match
+    _, messages = join.take()
+    assert messages == {"a": "m", "b": "m"}
