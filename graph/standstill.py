@@ -27,13 +27,14 @@ class StandstillDetector:
     def look(self) -> Standstill | None:
         """What to say of a graph in which nothing has moved for long, while nodes are up and none is in a step."""
         now = monotonic()
-        if not self._plan.lossless or now - self._looked_at < min(LOOK_S, STILL_S / 4):
+        unseen_s = now - self._looked_at
+        if not self._plan.lossless or unseen_s < min(LOOK_S, STILL_S / 4):
             return None
         self._looked_at = now
         left = [tally for tally in self._tallies.values() if not tally.cells[OVER]]
         is_at_work = not left or any(t.cells[BUSY_SINCE] or not t.cells[UP] for t in left)
         seen = [(t.steps, t.cells[ENTERED]) for t in left], self._read_edges()
-        if is_at_work or seen != self._seen:
+        if is_at_work or seen != self._seen or unseen_s > STILL_S / 2:  # the whole program was stopped, as by Ctrl-Z
             self._seen, self._since = seen, now
         return self._error() if now - self._since >= STILL_S else None
 

@@ -4,7 +4,8 @@ import pytest
 
 from graph import standstill
 from graph.errors import Standstill
-from tests.graph.helpers import books_balance, lines, run, toy
+from graph.tally import UP, Tally
+from tests.graph.helpers import books_balance, lines, plan, run, toy
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +73,23 @@ def test_room_that_comes_without_a_step_is_used(tmp_path):
     assert result.end == "finished", result.error
     assert runtime.tally("src").steps == 30
     assert books_balance(runtime)
+
+
+def test_a_program_that_was_stopped_itself_is_none(monkeypatch):
+    """As by Ctrl-Z: when it goes on nothing has moved for long, but nobody could."""
+    now = [0.0]
+    monkeypatch.setattr(standstill, "monotonic", lambda: now[0])
+    made = plan(src=toy("Count"), out=toy("WriteNumber", path="unused", inputs={"word": "src"}))
+    tallies = {name: Tally() for name in made.nodes}
+    for tally in tallies.values():
+        tally.cells[UP] = 1
+    detector = standstill.StandstillDetector(made, tallies, dict)
+    for at in (0.2, 0.4, 100.0, 100.2):
+        now[0] = at
+        assert detector.look() is None
+    monkeypatch.setattr(detector, "_error", lambda: Standstill([]))
+    errors = []
+    for at in (100.4, 100.6, 100.8):
+        now[0] = at
+        errors.append(detector.look())
+    assert isinstance(errors[-1], Standstill)
