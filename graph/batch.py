@@ -155,6 +155,7 @@ class BatchStep(WorkStep):
         results = self._process(**arguments)
         end_ns = monotonic_ns()
         self.cells[BUSY_SINCE] = 0
+        self.began_ns = start_ns
         self._sizes[len(batch)] += 1
         self.tally.took.observe(end_ns - start_ns)
         for packet in batch:

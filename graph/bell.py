@@ -53,7 +53,7 @@ class SocketBell(Bell):
 
     __slots__ = ("_alone", "_closed", "_epoll", "_event", "_is_parked", "_listeners", "_patient", "_thread", "_waits")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, has_help: bool = True) -> None:
         super().__init__()
         self._epoll = select.epoll()
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -62,8 +62,9 @@ class SocketBell(Bell):
         self._alone: dict[int, Callable[[], None]] = {}
         self._patient: list[tuple[int, Callable[[], bool]]] = []
         self._waits = self._closed = self._is_parked = False
-        self._thread = Thread(target=self._listen, name=f"cauce-{name}-post", daemon=True)
-        self._thread.start()
+        self._thread = Thread(target=self._listen, name=f"cauce-{name}-post", daemon=True) if has_help else None
+        if self._thread is not None:
+            self._thread.start()
 
     def watch(
         self,
@@ -139,7 +140,8 @@ class SocketBell(Bell):
         self._queue.put(None)
         self._epoll.modify(self._event, select.EPOLLIN)  # level-triggered: it stays, for whoever looks
         os.eventfd_write(self._event, 1)
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         self._epoll.close()
         os.close(self._event)
 

@@ -26,6 +26,7 @@ from graph.packet import Door
 from graph.partition import Books, Output, Part
 from graph.placement import WorkerSpec
 from graph.plan import PlannedEdge, PlannedNode
+from graph.rehearsal import Rehearsal
 from graph.source import SourceStep
 from graph.step import Picky, Step, Way, Wiring
 from graph.supervise import stack_of
@@ -180,6 +181,8 @@ class Site:
             bell, on_error, taker = worker.bell, partial(self._unreadable, edge), self._direct(edge)
             reader = memory.reader(ring, spec)
             self._inlets[edge] = Inlet(self.mailboxes[edge], bell, end, reader, on_error=on_error, taker=taker)
+            worker.rehearsal = worker.rehearsal or Rehearsal()
+            worker.rehearsal.follow(self.steps[edge.target])
         finally:
             memory.close(ring)
 
@@ -265,6 +268,8 @@ class Site:
         if not stuck:
             for worker in self._workers.values():
                 worker.bell.close()
+                if worker.rehearsal is not None:
+                    worker.rehearsal.close()
         return stuck
 
     @property

@@ -86,6 +86,8 @@ class Step:
         """When a node that rests after an error is to be restarted; 0 while it does not rest."""
         self.due_ns = 0
         """When the node is ready by the passing of time alone; 0: only a packet can make it ready."""
+        self.began_ns = 0
+        """When its last call of `process` for a message began."""
         self._wiring, self._builder = wiring, builder
         self._blocking = [w for ways in wiring.outputs.values() for w in ways if w.policy == "block"]
         self._restarts = Restarts(planned.spec)

@@ -186,6 +186,7 @@ class WorkStep(Step):
             took[bisect_left(BOUNDS_NS, end_ns - start_ns)] += 1
             took[TOTAL] += end_ns - start_ns
             cells[WAITING] += start_ns - sent_ns
+            self.began_ns = start_ns
             if self._is_sink:
                 self.tally.seen(end_ns + stamp.offset_ns - stamp.captured_ns)
         except Exception as e:

@@ -14,6 +14,7 @@ from typing import Any
 from graph import wakeup
 from graph.bell import Bell
 from graph.errors import WorkerError
+from graph.rehearsal import Rehearsal
 from graph.step import Step
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ class Worker:
         self.stopping = False
         self.preempts = False
         """Whether a message takes the processor from whoever has sent it, where both have to share it."""
+        self.rehearsal: Rehearsal | None = None
+        """What it does while it waits for the next message from another process."""
         self._context, self._held = context, ExitStack()
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
         self.thread = Thread(target=self._serve, name=f"cauce-{name}", daemon=True)
@@ -97,6 +100,8 @@ class Worker:
                 due_ns = min(due_ns or step.due_ns, step.due_ns)
         if over:
             return 0
+        if self.rehearsal is not None and (next_ns := self.rehearsal.look()):
+            due_ns = min(due_ns or next_ns, next_ns)
         if not due_ns:
             return POLL_S if resting else None
         left_s = max((due_ns - monotonic_ns()) / 1e9, LEAST_WAIT_S)
