@@ -15,7 +15,7 @@ from typing import Any
 from graph.build import Builder
 from graph.errors import WrongMessage
 from graph.join import JoinInbox
-from graph.mailbox import Mailbox
+from graph.matching import MatchingMailbox
 from graph.node import FIGURES
 from graph.packet import Packet
 from graph.plan import PlannedEdge, PlannedNode
@@ -33,7 +33,7 @@ class BatchStep(WorkStep):
         wiring: Wiring,
         builder: Builder,
         *,
-        mailboxes: Mapping[PlannedEdge, Mailbox],
+        mailboxes: Mapping[PlannedEdge, MatchingMailbox],
         home: Home,
         lossless: bool,
     ) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Any, TypeAlias
 
-from graph.mailbox import Mailbox
+from graph.matching import MatchingMailbox
 from graph.node import Stamp
 from graph.packet import Packet
 from graph.plan import PlannedEdge, PlannedNode
@@ -29,7 +29,7 @@ class _Input:
     """One edge of a port, with its mailbox."""
 
     edge: PlannedEdge
-    mailbox: Mailbox
+    mailbox: MatchingMailbox
 
     def has_told(self, stamp: Stamp) -> bool:
         """Whether all that this edge has for the capture `stamp` has arrived."""
@@ -60,7 +60,7 @@ class _Input:
 class JoinInbox:
     """The inbox of a node with several edges: merges, joins and samples."""
 
-    def __init__(self, node: PlannedNode, mailboxes: Mapping[PlannedEdge, Mailbox], lossless: bool) -> None:
+    def __init__(self, node: PlannedNode, mailboxes: Mapping[PlannedEdge, MatchingMailbox], lossless: bool) -> None:
         inputs: dict[str, list[_Input]] = {}
         for edge in node.edges:
             inputs.setdefault(edge.port, []).append(_Input(edge, mailboxes[edge]))

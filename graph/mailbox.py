@@ -14,7 +14,6 @@ from graph.spec import Policy
 from graph.tally import DROPPED, HANDED, OFFERED, TAKEN, THINNED, Cause, EdgeTally
 
 HOLD_WINDOW = 64  # a held edge keeps what a slower anchor may still ask for, not more
-BEFORE_ALL = -(2**63)
 
 
 class Mailbox:
@@ -56,8 +55,6 @@ class Mailbox:
         self.packets: deque[Packet] = deque()
         """What waits, oldest first. Others only look whether there is anything."""
         self._books = self.tally.cells
-        self._matched_ns = BEFORE_ALL
-        """When the last one was captured of those that were taken out of their order."""
         self._markers = 0
         """How many of the packets have no message."""
         self._lock = Lock()
@@ -176,88 +173,6 @@ class Mailbox:
         """The packet taken last turned out to be too old to be used."""
         self._books[TAKEN] -= 1
         self.tally.drop("stale")
-
-    def take_this(self, packet: Packet, drop: Cause | None = None) -> None:
-        """Remove a packet that a look into the mailbox returned."""
-        with self._lock:
-            for i, waiting in enumerate(self.packets):
-                if waiting is packet:
-                    self._matched_ns = max(self._matched_ns, packet.stamp.captured_ns)
-                    self._remove(i, drop)
-                    return
-
-    def newest_first(self) -> list[Packet]:
-        """What waits, newest first."""
-        with self._lock:
-            return [p for p in reversed(self.packets) if p.message is not None]
-
-    def match(self, stamp: Stamp) -> Packet | None:
-        """The packet of the same capture. Older ones of its origin, which nothing can match any more, are dropped."""
-        with self._lock:
-            i = 0
-            while i < len(self.packets):
-                packet = self.packets[i]
-                if packet.stamp.origin != stamp.origin or packet.stamp.seq > stamp.seq:
-                    i += 1
-                elif packet.stamp.seq == stamp.seq:
-                    return packet
-                else:
-                    self._remove(i, "unmatched")
-        return None
-
-    def nearest(self, captured_ns: int, align_ns: float) -> Packet | None:
-        """The packet nearest in capture time, within `align_ns`. Those of no use for any later capture are dropped.
-
-        Up to the first that was not captured earlier: whether more have come yet must make no difference.
-        """
-        with self._lock:
-            self._forget(captured_ns, align_ns)
-            last_ns = self._matched_ns
-            near = []
-            for packet in self.packets:
-                if last_ns >= captured_ns and packet.stamp.captured_ns > last_ns:
-                    break
-                last_ns = max(last_ns, packet.stamp.captured_ns)
-                if packet.message is not None:
-                    near.append(packet)
-        best = min(near, key=lambda p: abs(p.stamp.captured_ns - captured_ns), default=None)
-        return best if best is not None and abs(best.stamp.captured_ns - captured_ns) <= align_ns else None
-
-    def make_room(self, captured_ns: int, align_ns: float) -> None:
-        """The next capture comes at `captured_ns` or later, and waits for what is not here yet."""
-        with self._lock:
-            self._forget(captured_ns, align_ns)
-        if self.on_wanted is not None:
-            self.on_wanted()
-
-    def _forget(self, captured_ns: int, align_ns: float) -> None:
-        """Drop what was captured long before, and all but the last before, which is nearer. The lock is held."""
-        before = [t for p in self.packets if (t := p.stamp.captured_ns) <= captured_ns and p.message is not None]
-        oldest_ns = max(captured_ns - align_ns, max(before, default=captured_ns))
-        while self.packets and self.packets[0].stamp.captured_ns < oldest_ns:
-            self._remove(0, "unmatched")
-
-    def sample(self, captured_ns: int) -> Packet | None:
-        """The newest packet captured at or before `captured_ns`; it stays, what is older goes."""
-        with self._lock:
-            found = None
-            for packet in self.packets:
-                if packet.stamp.captured_ns > captured_ns:
-                    break
-                found = packet if packet.message is not None else found
-            while found is not None and self.packets[0] is not found:
-                self._remove(0, None)
-            return found
-
-    def keep_only(self, origins: frozenset[str]) -> None:
-        """Drop what comes of other origins: its consumer can match none of it, and it would take the room."""
-        with self._lock:
-            i = 0
-            while i < len(self.packets):
-                if self.packets[i].stamp.origin in origins:
-                    i += 1
-                else:
-                    self._remove(i, "unmatched")
 
     def abandon(self) -> None:
         """The consumer has ended: keep nothing from now on."""

@@ -22,6 +22,7 @@ from graph.errors import CauceError, NodeError
 from graph.futures import all_of, settled
 from graph.join import JoinInbox
 from graph.mailbox import Mailbox
+from graph.matching import MatchingMailbox
 from graph.packet import Door
 from graph.partition import Books, Output, Part
 from graph.placement import WorkerSpec
@@ -65,6 +66,7 @@ class Site:
         self._workers: dict[str, Worker] = {}
         self._homes: dict[str, Worker] = {}
         self.mailboxes: dict[PlannedEdge, Mailbox] = {}
+        self._matched: dict[PlannedEdge, MatchingMailbox] = {}
         self._outlets: dict[Output, Lender] = {}
         self._links: dict[PlannedEdge, Link] = {}
         self._inlets: dict[PlannedEdge, Inlet] = {}
@@ -98,10 +100,11 @@ class Site:
 
     def _make_mailboxes(self) -> None:
         for node in self.part.nodes.values():
+            matches = len(node.edges) > 1 or node.spec.batch is not None
             for edge in node.edges:
                 consumer = self._homes[edge.target]
                 is_here = edge.source in self.part.nodes
-                box = Mailbox(
+                box = (MatchingMailbox if matches else Mailbox)(
                     edge.capacity,
                     bell=consumer.bell,
                     policy=edge.policy,
@@ -112,6 +115,8 @@ class Site:
                 if edge.policy == "block" and is_here:
                     box.on_room = self._homes[edge.source].bell
                 self.mailboxes[edge] = box
+                if isinstance(box, MatchingMailbox):
+                    self._matched[edge] = box
 
     def _make_outlets(self, rings: Mapping[Output, Handle]) -> None:
         for output, spec in self.part.rings.items():
@@ -147,9 +152,9 @@ class Site:
             return SourceStep(node, wiring, self._builder, door=door, lossless=lossless, frames=frames)
         if node.spec.batch is not None:
             lossless, home = self.part.lossless, self._homes[node.name]
-            return BatchStep(node, wiring, self._builder, mailboxes=self.mailboxes, home=home, lossless=lossless)
-        sole = self.mailboxes[node.edges[0]] if len(node.edges) == 1 else None
-        inbox = JoinInbox(node, self.mailboxes, self.part.lossless) if sole is None else sole
+            return BatchStep(node, wiring, self._builder, mailboxes=self._matched, home=home, lossless=lossless)
+        is_sole = len(node.edges) == 1
+        inbox = self.mailboxes[node.edges[0]] if is_sole else JoinInbox(node, self._matched, self.part.lossless)
         return WorkStep(node, wiring, self._builder, inbox=inbox, home=self._homes[node.name])
 
     def _shorten(self, edge: PlannedEdge) -> None:

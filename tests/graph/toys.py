@@ -151,6 +151,13 @@ class Mix(Node):
         return Number(a + 100 * (b or 0))
 
 
+class MixBoth(Node):
+    """The same where both are needed."""
+
+    def process(self, a: Number, b: Number) -> Number:
+        return Number(a + 100 * b)
+
+
 class Both(Node):
     """Joins two inputs that are both needed."""
 

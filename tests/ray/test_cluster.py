@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 from pathlib import Path
@@ -21,7 +22,8 @@ from graph.errors import WorkerDied
 from graph.planner import make_plan
 from graph.runtime import Result, Runtime
 from tests.contract.test_placements import GRAPHS
-from tests.graph.helpers import books_balance, drops, lines, run, toy
+from tests.contract.test_random_graphs import graph as random_graph
+from tests.graph.helpers import PLACEMENTS, books_balance, drops, lines, run, toy
 from tests.graph.test_each import fleet
 
 pytestmark = pytest.mark.timeout(180)
@@ -89,6 +91,22 @@ def test_a_lossless_run_gives_the_same_as_inline(cluster, graph: str, where: str
     assert lines(tmp_path / "ray") == lines(tmp_path / "inline")
     assert len(lines(tmp_path / "ray")) > 10
     assert books_balance(runtime)
+
+
+@pytest.mark.parametrize("seed", range(100, 106))
+def test_any_lossless_graph_gives_the_same_as_inline(cluster, seed: int, tmp_path: Path) -> None:
+    chance, kinds = random.Random(seed), (actor(cluster), actor(cluster), {"kind": "process"}, {"kind": "inline"})
+    placed = {w: chance.choice(kinds) for w in WORKERS}
+    written = []
+    for where, workers in (("inline", PLACEMENTS["inline"]), ("placed", placed)):
+        folder = tmp_path / where
+        folder.mkdir()
+        runtime, thread, results = start(workers, **random_graph(random.Random(seed), folder))
+        thread.join()
+        assert results[0].end == "finished", results[0].error
+        assert books_balance(runtime)
+        written.append({path.name: sorted(lines(path)) for path in sorted(folder.iterdir())})
+    assert written[1] == written[0]
 
 
 @pytest.mark.parametrize("where", ["all", "some", "with processes"])
