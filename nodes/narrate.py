@@ -33,8 +33,6 @@ MAX_AGE_MS: Mapping[Priority, float] = {1: 700.0, 2: 2000.0, 3: 4000.0}
 VISION = "vision"
 """The key of what is said of vision itself."""
 VISION_AGE_MS = 10_000.0
-STRANGE_NS = 3600 * 10**9
-"""A frame that seems to be older was stamped by another clock, as in a test without a graph: its age means nothing."""
 SLACK = 1.2
 """Something counts as farther away again only when it is so many times beyond the border of a zone."""
 
@@ -143,7 +141,7 @@ class Narrate(Node):
 
         Somebody at the left is other news than somebody ahead or at the right, and is told of apart.
         """
-        if self.lateness is not None and stamp.is_live and stamp.age_ns() < STRANGE_NS:
+        if self.lateness is not None and stamp.is_live:
             change = self.lateness.seen(stamp.now_ns(), stamp.age_ns())
             if change is not None:
                 return self._tell(change, stamp)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from graph import Stamp
 from nodes.fuse import Fuse
 from nodes.messages import Utterance
 from nodes.narrate import Narrate
 from tests.data.real import detected
+from tests.nodes.stamps import recorded
 
 pytestmark = [pytest.mark.data, pytest.mark.timeout(300)]
 
@@ -22,7 +22,7 @@ def said(data) -> list[tuple[int, Utterance]]:
     narrate.setup()
     found = []
     for captured, detections in detected(data, "one-by-one-person-detection.mp4", every=3):
-        stamp = Stamp("camera", captured.seq, captured.captured_ns)
+        stamp = recorded("camera", captured.seq, captured.captured_ns)
         found.append((captured.seq, narrate.process(fuse.process(detections), stamp)))
     return [(seq, utterance) for seq, utterance in found if utterance is not None]
 

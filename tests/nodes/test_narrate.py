@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph import Stamp
 from nodes.messages import Hazard, Hazards, Utterance
 from nodes.narrate import Narrate
+from tests.nodes.stamps import recorded
 
 FPS = 10
 
@@ -21,7 +21,7 @@ def utterances(frames, *, fps=FPS, **options) -> list[tuple[float, Utterance]]:
     """Second and utterance of all that is said of `frames`, lists of hazards."""
     node = Narrate(**options)
     node.setup()
-    stamps = [Stamp("camera", i, int(i * 1e9 / fps)) for i in range(len(frames))]
+    stamps = [recorded("camera", i, int(i * 1e9 / fps)) for i in range(len(frames))]
     found = [(s, node.process(Hazards(tuple(h)), s)) for h, s in zip(frames, stamps, strict=True)]
     return [(s.captured_ns / 1e9, u) for s, u in found if u is not None]
 
@@ -58,7 +58,7 @@ def test_a_glimpse_of_long_ago_confirms_nothing():
     node = Narrate()
     node.setup()
     seconds = (0.0, 0.1, 60.0)
-    stamps = [Stamp("camera", i, int(s * 1e9)) for i, s in enumerate(seconds)]
+    stamps = [recorded("camera", i, int(s * 1e9)) for i, s in enumerate(seconds)]
     assert [node.process(Hazards((thing(),)), s) for s in stamps] == [None] * 3
 
 

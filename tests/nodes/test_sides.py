@@ -12,6 +12,7 @@ from nodes.ops.bearing import box_heights_deg
 from nodes.ops.camera import Pinhole, bearing_deg
 from nodes.sides import Sides
 from nodes.street import rig
+from tests.nodes.stamps import recorded
 
 NAMES = ("person", "pole")
 LEFT, RIGHT = rig.slam(-1).mounted, rig.slam(1).mounted
@@ -33,7 +34,7 @@ def seen(camera, *persons, conf=0.9, class_id=0) -> Detections:
 
 
 def at(ms: float, origin: str = "camera.slam_right") -> Stamp:
-    return Stamp(origin, int(ms), int(ms * 1e6))
+    return recorded(origin, int(ms), int(ms * 1e6))
 
 
 @pytest.mark.parametrize("bearing", [-70, -55, -20, 15, 55, 70, 90])
