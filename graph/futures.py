@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from threading import Lock
 from time import monotonic
@@ -35,4 +35,20 @@ def all_of(futures: Iterable[Future[Any]]) -> Future[None]:
         together.set_result(None)
     for future in waiting:
         future.add_done_callback(one_is_done)
+    return together
+
+
+def in_turn(calls: Iterator[Future[Any]]) -> Future[None]:
+    """Ask for each call when the one before has returned. Done after the last; fails with the first error."""
+    together: Future[None] = Future()
+
+    def go_on(before: Future[Any] | None) -> None:
+        if before is not None and (error := before.exception()) is not None:
+            together.set_exception(error)
+        elif (call := next(calls, None)) is not None:
+            call.add_done_callback(go_on)
+        else:
+            together.set_result(None)
+
+    go_on(None)
     return together

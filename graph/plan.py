@@ -77,6 +77,12 @@ class PlannedNode:
         return any(e.repeats for e in edges) or sum(len(e.origins) for e in edges) > len(known)
 
     @property
+    def aligns(self) -> bool:
+        """Whether it combines captures of different origins, for which it waits by the clock."""
+        triggers = [e for e in self.edges if e.policy != "hold"]
+        return len({e.port for e in triggers}) > 1 and len({o for e in triggers for o in e.origins}) > 1
+
+    @property
     def is_source(self) -> bool:
         """Whether it has no input."""
         return not self.ports.inputs

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from functools import partial
@@ -19,7 +19,7 @@ from graph.batch import BatchStep
 from graph.bell import Bell, SocketBell
 from graph.build import Builder
 from graph.errors import CauceError, NodeError
-from graph.futures import all_of, settled
+from graph.futures import all_of, in_turn, settled
 from graph.join import JoinInbox
 from graph.mailbox import Mailbox
 from graph.matching import MatchingMailbox
@@ -43,8 +43,6 @@ from graph.worker import Worker
 log = logging.getLogger(__name__)
 
 OnFailure = Callable[[CauceError], None]
-SetUp = tuple[str, Worker, Callable[[], None]]
-"""Name, worker, and what the worker is to call."""
 
 
 class Lender(Way, Protocol):
@@ -91,7 +89,7 @@ class Site:
                 bell = SocketBell(thread) if thread in listening else Bell()
                 self._workers[thread] = Worker(thread, bell, self._context(node.worker))
             worker = self._homes[node.name] = self._workers[thread]
-            worker.watches_clock |= _aligns(node)
+            worker.watches_clock |= node.aligns
             worker.preempts |= node.name in fed
 
     def _context(self, spec: WorkerSpec) -> Callable[[], AbstractContextManager[Any]] | None:
@@ -217,25 +215,17 @@ class Site:
 
     def set_up(self) -> Future[None]:
         """Set up workers, and nodes in their order, each in its worker. Fails with the first error."""
-        done: Future[None] = Future()
-        todo: list[SetUp] = [(name, worker, worker.enter) for name, worker in self._workers.items()]
-        todo += [(name, self._homes[name], step.setup) for name, step in self.steps.items()]
-        self._set_up_next(todo, done)
-        return done
+        return in_turn(self._setups())
 
-    def _set_up_next(self, todo: list[SetUp], done: Future[None]) -> None:
-        if not todo:
-            done.set_result(None)
-            return
-        (name, worker, function), *rest = todo
-        log.debug("setting up %s", name)
-        worker.call(function).add_done_callback(partial(self._was_set_up, rest, done))
-
-    def _was_set_up(self, rest: list[SetUp], done: Future[None], setup: Future[Any]) -> None:
-        if (error := setup.exception()) is not None:
-            done.set_exception(error)
-        else:
-            self._set_up_next([] if self._stopping else rest, done)
+    def _setups(self) -> Iterator[Future[Any]]:
+        for name, worker in self._workers.items():
+            log.debug("setting up %s", name)
+            yield worker.call(worker.enter)
+        for name, step in self.steps.items():
+            if self._stopping:
+                return
+            log.debug("setting up %s", name)
+            yield self._homes[name].call(step.setup)
 
     def run(self) -> Future[None]:
         """Step the nodes until all are over or `stop` is called."""
@@ -286,9 +276,3 @@ class Site:
         """What each node has to say of itself."""
         said = {name: step.node.status() for name, step in self.steps.items() if step.node is not None}
         return {name: words for name, words in said.items() if words}
-
-
-def _aligns(node: PlannedNode) -> bool:
-    """Whether the node combines captures of different origins, for which it waits by the clock."""
-    triggers = [e for e in node.edges if e.policy != "hold"]
-    return len({e.port for e in triggers}) > 1 and len({o for e in triggers for o in e.origins}) > 1
