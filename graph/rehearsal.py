@@ -19,7 +19,9 @@ import numpy.typing as npt
 
 from graph.bell import SocketBell
 from graph.build import Builder
+from graph.join import JoinInbox
 from graph.mailbox import Mailbox
+from graph.matching import MatchingMailbox
 from graph.node import Node, Stamp
 from graph.placement import WorkerSpec
 from graph.plan import PlannedEdge, PlannedNode
@@ -64,12 +66,15 @@ class Rehearsal:
 
     def __init__(self) -> None:
         self._paces: dict[Step, Pace] = {}
-        self._stage = Stage()
+        self._stages: dict[type[Node], Stage] = {}
         self.count = 0
         """How many there were."""
 
     def follow(self, step: Step) -> None:
         """Rehearse for the messages of a node. Callable while the worker runs."""
+        kind = Listener if len(step.planned.edges) == 1 else Joiner
+        if kind not in self._stages:
+            self._stages = {**self._stages, kind: Stage(kind)}
         self._paces = {step: Pace(), **self._paces}
 
     def look(self) -> int:
@@ -86,12 +91,14 @@ class Rehearsal:
                 next_ns = min(next_ns or pace.due_ns, pace.due_ns)
         if is_due:
             self.count += 1
-            self._stage.play()
+            for stage in self._stages.values():
+                stage.play()
         return next_ns
 
     def close(self) -> None:
         """Release what rehearsals need, when the worker has ended."""
-        self._stage.close()
+        for stage in self._stages.values():
+            stage.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,66 +111,88 @@ class Line:
     """(m,), so short that they go with the message."""
 
 
-class Nobody(Node):
-    """Listens to rehearsals."""
+class Listener(Node):
+    """Hears rehearsals in place of nodes with one edge, which may be given a message past the mailbox."""
 
-    def process(self, line: Line) -> None:
+    def process(self, a: Line) -> None:
+        """Do nothing."""
+
+
+class Joiner(Node):
+    """Hears them in place of nodes with several, whose messages wait for each other."""
+
+    def process(self, a: Line, b: Line) -> None:
         """Do nothing."""
 
 
 class Stage:
-    """An edge from a process to itself, with the node at its end."""
+    """Edges from a process to itself, with a node at their end."""
 
     stopping = False
 
-    def __init__(self) -> None:
-        edge = PlannedEdge("", "", "nobody", "line", Line, policy="latest", capacity=1)
-        node = PlannedNode(
-            NodeSpec("nobody", f"{__name__}.Nobody", {}), ports_of(Nobody), WorkerSpec("", "inline"), (edge,), {}, {}
-        )
-        spec = RingSpec(slots=4, slot_bytes=2 * SMALL, touched=4, readers=1)
-        ours, theirs = socket.socketpair()
-        self._bell = bell = SocketBell("rehearsal", has_help=False)
-        mailbox = Mailbox(edge.capacity, bell=bell)
-        wiring = Wiring(tally=Tally(is_sink=False))
-        self._step = WorkStep(node, wiring, Builder([__name__]), inbox=mailbox, home=self)
+    def __init__(self, kind: type[Node]) -> None:
+        ports = ports_of(kind)
+        edges = tuple(_edge(port, joins=len(ports.inputs) > 1) for port in ports.inputs)
+        spec = NodeSpec("nobody", f"{__name__}.{kind.__name__}", {})
+        node = PlannedNode(spec, ports, WorkerSpec("", "inline"), edges, {}, {})
+        self._bell = SocketBell("rehearsal", has_help=False)
+        boxes = {e: MatchingMailbox(e.capacity, bell=self._bell, tells_absence=e.tells_absence) for e in edges}
+        inbox = JoinInbox(node, boxes, lossless=False) if len(edges) > 1 else boxes[edges[0]]
+        self._step = WorkStep(node, Wiring(tally=Tally(is_sink=False)), Builder([__name__]), inbox=inbox, home=self)
         self._step.setup()
-        handle = memory.create(spec)
-        try:
-            ring = memory.writer(handle, spec)
-            self._link = Link(edge, ring, bell, EdgeTally())
-            self._outlet = Outlet(ring, [self._link])
-            reader = memory.reader(handle, spec)
-            self._inlet = Inlet(mailbox, bell, theirs, reader, on_error=_raised, taker=self._step)
-        finally:
-            memory.close(handle)
-        self._link.connect(ours, is_new=True, counts_captures=False)
-        self._inlet.drain()
-        self._link.drain()
+        self._ends = [self._connected(e, boxes[e], None if len(edges) > 1 else self._step) for e in edges]
         self._words = np.zeros(SMALL // 64, np.uint8)
+        self._seq = 0
         self._bell.wait(0)
         self.play()  # the first message tells the form of all others
 
+    def _connected(self, edge: PlannedEdge, mailbox: Mailbox, taker: WorkStep | None) -> tuple[Outlet, Link, Inlet]:
+        """Both ends of an edge."""
+        spec = RingSpec(slots=4, slot_bytes=2 * SMALL, touched=4, readers=1)
+        ours, theirs = socket.socketpair()
+        handle = memory.create(spec)
+        try:
+            ring = memory.writer(handle, spec)
+            link = Link(edge, ring, self._bell, EdgeTally())
+            inlet = Inlet(mailbox, self._bell, theirs, memory.reader(handle, spec), on_error=_raised, taker=taker)
+        finally:
+            memory.close(handle)
+        outlet = Outlet(ring, [link])
+        link.connect(ours, is_new=True, counts_captures=False)
+        inlet.drain()
+        link.drain()
+        return outlet, link, inlet
+
     def play(self) -> None:
-        """Say a line, and hear it."""
+        """Say a line on each edge, and hear them."""
         self._step.advance()
+        self._seq += 1
         now_ns = monotonic_ns()
-        line = Line(self._outlet.loan((2 * SMALL,), BYTE), self._words)
-        self._outlet.offer(Stamp("", 0, now_ns), line, now_ns, None)
+        for outlet, _, _ in self._ends:
+            line = Line(outlet.loan((2 * SMALL,), BYTE), self._words)
+            outlet.offer(Stamp("", self._seq, now_ns), line, now_ns, None)
         del line
         self._bell.wait(0)
+        self._step.advance()
 
     @property
     def heard(self) -> int:
-        """How many lines have come to the node."""
+        """How many lines, or pairs of them, have come to the node."""
         return self._step.tally.steps
 
     def close(self) -> None:
         """Release all that it holds."""
         self._step.close()
-        self._link.close()
-        self._inlet.close()
+        for _, link, inlet in self._ends:
+            link.close()
+            inlet.close()
         self._bell.close()
+
+
+def _edge(port: str, *, joins: bool) -> PlannedEdge:
+    return PlannedEdge(
+        "", "", "nobody", port, Line, policy="latest", capacity=1, origins=frozenset({""}), tells_absence=joins
+    )
 
 
 def _raised(e: Exception) -> Any:

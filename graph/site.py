@@ -80,8 +80,7 @@ class Site:
             self._shorten(box)
 
     def _make_workers(self) -> None:
-        fed = {e.target for e in self.part.arriving}
-        far = {e.source for e in self.part.leaving} | fed
+        far = {e.source for e in self.part.leaving} | {e.target for e in self.part.arriving}
         listening = {n.worker.thread for n in self.part.nodes.values() if n.name in far}
         for node in self.part.nodes.values():
             thread = node.worker.thread
@@ -90,7 +89,8 @@ class Site:
                 self._workers[thread] = Worker(thread, bell, self._context(node.worker))
             worker = self._homes[node.name] = self._workers[thread]
             worker.watches_clock |= node.aligns
-            worker.preempts |= node.name in fed
+        for worker in self._workers.values():  # what comes first to a join only waits for the rest
+            worker.preempts = sum(self._homes[e.target] is worker for e in self.part.arriving) == 1
 
     def _context(self, spec: WorkerSpec) -> Callable[[], AbstractContextManager[Any]] | None:
         """What makes that which a worker works in."""

@@ -3,11 +3,12 @@
 import gc
 import os
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from graph import rehearsal
-from graph.rehearsal import LEAD_NS, LONGEST_NS, REST_NS, Pace, Rehearsal, Stage
+from graph.rehearsal import LEAD_NS, LONGEST_NS, REST_NS, Joiner, Listener, Pace, Rehearsal, Stage
 from tests.graph.helpers import books_balance, lines, run, toy
 
 MS = 1_000_000
@@ -50,6 +51,7 @@ class Node:
     """A step, as far as rehearsals know it."""
 
     began_ns = 0
+    planned = SimpleNamespace(edges=(None,))
 
 
 @pytest.fixture
@@ -127,14 +129,17 @@ def test_a_connection_made_anew_does_not_forget_the_pace(worker, clock):
     assert worker.look() > 0
 
 
-def test_what_is_played_comes_to_the_node_past_the_mailbox():
-    stage = Stage()
+@pytest.mark.parametrize(("kind", "past_the_mailbox"), [(Listener, True), (Joiner, False)])
+def test_what_is_played_comes_to_the_node(kind, past_the_mailbox):
+    stage = Stage(kind)
     before = stage.heard
-    for _ in range(100):
+    for n in range(100):
         stage.play()
-    assert stage.heard == before + 100
-    books = stage._inlet._mailbox.tally
-    assert (books.handed, books.settled, stage._link.tally.lost) == (stage.heard, stage.heard, 0)
+        assert stage.heard == before + n + 1
+    for _, link, inlet in stage._ends:
+        books = inlet._mailbox.tally
+        assert (books.settled, books.lost, link.tally.lost) == (stage.heard, 0, 0)
+        assert books.handed == past_the_mailbox * stage.heard
     stage.close()
 
 
@@ -144,7 +149,7 @@ def test_a_rehearsal_leaves_no_handle_and_makes_no_thread():
         return len(os.listdir("/proc/self/fd")), threading.active_count()
 
     before = held()
-    stage = Stage()
+    stage = Stage(Joiner)
     assert held()[1] == before[1]
     stage.play()
     stage.close()

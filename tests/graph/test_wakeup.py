@@ -92,6 +92,18 @@ def test_who_sends_to_several_is_not_held_up_by_the_first(tmp_path):
 
 
 @since_6_12
+def test_who_gets_of_several_does_not_hold_up_the_first_of_them(tmp_path):
+    run(
+        "processes",
+        source=toy("Count", n=1),
+        other=toy("Count", n=1, worker="b"),
+        node=toy("Slice", worker="a", inputs={"x": ["source", "other"]}),
+        sink=toy("WriteWord", path=str(tmp_path / "slices"), worker="a", inputs={"word": "node"}),
+    )
+    assert {line.split()[1] for line in lines(tmp_path / "slices")[:2]} == {str(wakeup.slice_ns())}
+
+
+@since_6_12
 @pytest.mark.parametrize("placement", ["inline", "threads"])
 def test_within_one_process_slices_stay_as_they_are(placement, tmp_path):
     assert slices_of(placement, tmp_path, ["a"]) == [wakeup.slice_ns()]
