@@ -41,7 +41,10 @@ class Dora:
             flow = path / "flow.yml"
             flow.write_text(json.dumps({"nodes": nodes}))  # JSON is YAML
             with (path / "said").open("w") as said:
-                started = subprocess.Popen([_program(), "run", str(flow)], cwd=path, stdout=said, stderr=said)
+                words = [_program(), "run", str(flow)]
+                started = subprocess.Popen(
+                    words, cwd=path, stdout=said, stderr=said, env={**os.environ, "PATH": _path()}
+                )
                 trouble = _await(started, 60 + 2 * (feed.n / feed.fps if feed.fps else feed.seconds))
             return read(path, trouble)
 
@@ -61,7 +64,12 @@ def installed() -> list[Dora]:
 def _program() -> str | None:
     from shutil import which
 
-    return which("dora", path=os.pathsep.join([str(PROGRAM.parent), *sys.path, os.environ.get("PATH", "")]))
+    return which("dora", path=_path())
+
+
+def _path() -> str:
+    """Where programs are looked for: dora starts its nodes by the first `python` there, which must be this one."""
+    return os.pathsep.join([str(PROGRAM.parent), *sys.path, os.environ.get("PATH", "")])
 
 
 def _node(name: str, path: Path, feed: Feed, **ports: Any) -> dict[str, Any]:
