@@ -2,7 +2,7 @@
 
 From one frame to the next a processor forgets the code that a message passes. To fetch it again takes as long as all
 the rest of a short hop (docs/decisions/005), and a worker has the time for it while it waits. So it sends a message to
-itself, through what real ones come through, and that ends at a node of its own.
+itself, through what real ones come through, and that ends at a node of its own. This is known as cache warming.
 
 It does so at most once for each message that has come: a worker to which nothing comes sleeps.
 """
@@ -10,6 +10,7 @@ It does so at most once for each message that has come: a worker to which nothin
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Any
@@ -66,15 +67,15 @@ class Rehearsal:
 
     def __init__(self) -> None:
         self._paces: dict[Step, Pace] = {}
-        self._stages: dict[type[Node], Stage] = {}
+        self._loopbacks: dict[type[Node], Loopback] = {}
         self.count = 0
         """How many there were."""
 
     def follow(self, step: Step) -> None:
         """Rehearse for the messages of a node. Callable while the worker runs."""
         kind = Listener if len(step.planned.edges) == 1 else Joiner
-        if kind not in self._stages:
-            self._stages = {**self._stages, kind: Stage(kind)}
+        if kind not in self._loopbacks:
+            self._loopbacks = {**self._loopbacks, kind: Loopback(kind)}
         self._paces = {step: Pace(), **self._paces}
 
     def look(self) -> int:
@@ -91,14 +92,14 @@ class Rehearsal:
                 next_ns = min(next_ns or pace.due_ns, pace.due_ns)
         if is_due:
             self.count += 1
-            for stage in self._stages.values():
-                stage.play()
+            for loopback in self._loopbacks.values():
+                loopback.play()
         return next_ns
 
     def close(self) -> None:
         """Release what rehearsals need, when the worker has ended."""
-        for stage in self._stages.values():
-            stage.close()
+        for loopback in self._loopbacks.values():
+            loopback.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class Joiner(Node):
         """Do nothing."""
 
 
-class Stage:
+class Loopback:
     """Edges from a process to itself, with a node at their end."""
 
     stopping = False
@@ -136,8 +137,14 @@ class Stage:
         spec = NodeSpec("nobody", f"{__name__}.{kind.__name__}", {})
         node = PlannedNode(spec, ports, WorkerSpec("", "inline"), edges, {}, {})
         self._bell = SocketBell("rehearsal", has_help=False)
-        boxes = {e: MatchingMailbox(e.capacity, bell=self._bell, tells_absence=e.tells_absence) for e in edges}
-        inbox = JoinInbox(node, boxes, lossless=False) if len(edges) > 1 else boxes[edges[0]]
+        boxes: Mapping[PlannedEdge, Mailbox]  # of the classes that real ones have: caches tell them apart
+        inbox: Mailbox | JoinInbox
+        if len(edges) > 1:
+            boxes = matched = {e: MatchingMailbox(e.capacity, bell=self._bell, tells_absence=True) for e in edges}
+            inbox = JoinInbox(node, matched, lossless=False)
+        else:
+            inbox = Mailbox(edges[0].capacity, bell=self._bell)
+            boxes = {edges[0]: inbox}
         self._step = WorkStep(node, Wiring(tally=Tally(is_sink=False)), Builder([__name__]), inbox=inbox, home=self)
         self._step.setup()
         self._ends = [self._connected(e, boxes[e], None if len(edges) > 1 else self._step) for e in edges]

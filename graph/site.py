@@ -218,14 +218,13 @@ class Site:
         return in_turn(self._setups())
 
     def _setups(self) -> Iterator[Future[Any]]:
-        for name, worker in self._workers.items():
-            log.debug("setting up %s", name)
-            yield worker.call(worker.enter)
-        for name, step in self.steps.items():
+        todo = [(name, worker, worker.enter) for name, worker in self._workers.items()]
+        todo += [(name, self._homes[name], step.setup) for name, step in self.steps.items()]
+        for name, worker, function in todo:
             if self._stopping:
                 return
             log.debug("setting up %s", name)
-            yield self._homes[name].call(step.setup)
+            yield worker.call(function)
 
     def run(self) -> Future[None]:
         """Step the nodes until all are over or `stop` is called."""

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from graph import rehearsal
-from graph.rehearsal import LEAD_NS, LONGEST_NS, REST_NS, Joiner, Listener, Pace, Rehearsal, Stage
+from graph.rehearsal import LEAD_NS, LONGEST_NS, REST_NS, Joiner, Listener, Loopback, Pace, Rehearsal
 from tests.graph.helpers import books_balance, lines, run, toy
 
 MS = 1_000_000
@@ -131,16 +131,16 @@ def test_a_connection_made_anew_does_not_forget_the_pace(worker, clock):
 
 @pytest.mark.parametrize(("kind", "past_the_mailbox"), [(Listener, True), (Joiner, False)])
 def test_what_is_played_comes_to_the_node(kind, past_the_mailbox):
-    stage = Stage(kind)
-    before = stage.heard
+    loopback = Loopback(kind)
+    before = loopback.heard
     for n in range(100):
-        stage.play()
-        assert stage.heard == before + n + 1
-    for _, link, inlet in stage._ends:
+        loopback.play()
+        assert loopback.heard == before + n + 1
+    for _, link, inlet in loopback._ends:
         books = inlet._mailbox.tally
-        assert (books.settled, books.lost, link.tally.lost) == (stage.heard, 0, 0)
-        assert books.handed == past_the_mailbox * stage.heard
-    stage.close()
+        assert (books.settled, books.lost, link.tally.lost) == (loopback.heard, 0, 0)
+        assert books.handed == past_the_mailbox * loopback.heard
+    loopback.close()
 
 
 def test_a_rehearsal_leaves_no_handle_and_makes_no_thread():
@@ -149,11 +149,11 @@ def test_a_rehearsal_leaves_no_handle_and_makes_no_thread():
         return len(os.listdir("/proc/self/fd")), threading.active_count()
 
     before = held()
-    stage = Stage(Joiner)
+    loopback = Loopback(Joiner)
     assert held()[1] == before[1]
-    stage.play()
-    stage.close()
-    del stage
+    loopback.play()
+    loopback.close()
+    del loopback
     assert held() == before
 
 
