@@ -107,9 +107,11 @@ def told() -> Iterator[None]:
     except Exception as e:
         if _asked_to_end:  # a library's own clearing up has failed over the exit that a signal raised in it
             sys.exit(0)
-        if not getattr(e, "is_for_people", False):
+        from graph.errors import known
+
+        if not getattr(error := known(e), "is_for_people", False):
             raise
-        print(f"error: {e}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 
 

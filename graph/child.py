@@ -18,7 +18,7 @@ from typing import Any
 
 from graph.build import Builder
 from graph.control import Closed, Control
-from graph.errors import CauceError, NodeError
+from graph.errors import CauceError, NodeError, in_words, known
 from graph.partition import Books, Part
 from graph.site import Site
 from graph.tally import Block
@@ -44,9 +44,12 @@ def main(fd: int, parent: int) -> None:
         _serve(control)
     except Closed:
         pass
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as e:
         code = 1
+        if isinstance(error := known(e), CauceError):
+            _tell(control, "failed", error)
+        else:
+            traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -81,7 +84,7 @@ def _serve(control: Control) -> None:
     try:
         site = _made(control, part, Builder(plugins), names, fds)
     except Exception as e:
-        control.send("failed", NodeError(next(iter(part.nodes)), "setup", f"{type(e).__name__}: {e}"))
+        control.send("failed", NodeError(next(iter(part.nodes)), "setup", in_words(e)))
         return
     site.start()
     Thread(target=_tell_words, args=(control, site), name="cauce-words", daemon=True).start()
@@ -131,11 +134,11 @@ def _report(control: Control, event: str, site: Site, future: Future[Any]) -> No
         try:
             _tell(control, event, site.facts)
         except Exception as e:  # a node's facts are something that pickle refuses
-            _tell(control, "failed", NodeError(site.part.name, "worker", f"{type(e).__name__}: {e}"))
-    elif isinstance(error, CauceError):
-        _tell(control, "failed", error)
+            _tell(control, "failed", NodeError(site.part.name, "worker", in_words(e)))
+    elif isinstance(known(error), CauceError):
+        _tell(control, "failed", known(error))
     else:
-        _tell(control, "failed", NodeError(site.part.name, "worker", f"{type(error).__name__}: {error}"))
+        _tell(control, "failed", NodeError(site.part.name, "worker", in_words(error)))
 
 
 def _tell(control: Control, kind: str, *values: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import socket
@@ -42,7 +43,12 @@ class Control:
             raise Closed from e
 
     def receive(self) -> tuple[str, tuple[Any, ...], list[int]]:
-        """The next command or event, with the descriptors that came with it. Closed when there will be none."""
+        """The next command or event, with the descriptors that came with it.
+
+        Raises:
+            Closed: There will be none.
+            OSError: No descriptor is left for those that came.
+        """
         try:
             head, fds, _, _ = socket.recv_fds(self._socket, _LENGTH.size, MOST_FDS)
             self._fds += fds
@@ -55,6 +61,8 @@ class Control:
         except OSError as e:
             raise Closed from e
         kind, values, count = pickle.loads(body)
+        if len(self._fds) < count:
+            raise OSError(errno.EMFILE, "no descriptor is left for those that came with a message")
         own, self._fds = self._fds[:count], self._fds[count:]
         return kind, values, own
 

@@ -8,6 +8,7 @@
     │   └── WorkerDied    the process of a node ended, and its policy is to stop
     ├── WorkerError       a worker cannot start: what it works in is not there
     ├── Standstill        inputs of a lossless graph wait for each other without room
+    ├── OutOfDescriptors  a process may have no more files, sockets and memory open
     └── ServerError       the metrics cannot be served where they were asked for
 
 Each of them ends the program with exit code 1 and its text as the last line.
@@ -16,6 +17,7 @@ Each of them ends the program with exit code 1 and its text as the last line.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +99,38 @@ class Standstill(CauceError):
 
 class ServerError(CauceError):
     """A server cannot listen where it was asked to."""
+
+
+class OutOfDescriptors(CauceError):
+    """A process may have no more files, sockets and memory open."""
+
+    def __init__(self, limit: int, most: int) -> None:
+        self.limit, self.most = limit, most
+        enough = min(max(1024, 4 * limit), most)
+        remedy = f"run `ulimit -n {enough}` before" if enough > limit else "raise its hard limit (RLIMIT_NOFILE)"
+        super().__init__(
+            f"a process may have {limit} file descriptors open, and this graph needs more of them; {remedy}, or take "
+            "placement=threads, which needs fewer"
+        )
+
+    def __reduce__(self) -> Any:
+        """It may come from another process."""
+        return type(self), (self.limit, self.most)
+
+
+def in_words(e: BaseException) -> str:
+    """An exception in one line; errors that are written for people speak for themselves."""
+    error = known(e)
+    return str(error) if getattr(error, "is_for_people", False) else f"{type(e).__name__}: {e}"
+
+
+def known(e: BaseException) -> BaseException:
+    """The same error, as one of ours where it is one that any part may meet."""
+    if not isinstance(e, OSError) or e.errno != errno.EMFILE:
+        return e
+    from resource import RLIMIT_NOFILE, getrlimit
+
+    return OutOfDescriptors(*getrlimit(RLIMIT_NOFILE))
 
 
 def nearest(word: object, known: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from graph import partition
 from graph.build import Builder
-from graph.errors import CauceError
+from graph.errors import CauceError, known
 from graph.futures import settled
 from graph.health import Health
 from graph.partition import Books
@@ -105,11 +105,13 @@ class Runtime:
             self._watch(loops)
         except _Stopped:
             end = "stopped"
-        except CauceError as e:
-            end, error = "failed", e
-        except BaseException:  # Ctrl-C where nobody has asked for a stop instead: all the same, nothing is left behind
-            self._shut_down(loops, bounded=True)
-            raise
+        except BaseException as e:
+            if not isinstance(
+                told := known(e), CauceError
+            ):  # such as Ctrl-C, where nobody has asked for a stop instead
+                self._shut_down(loops, bounded=True)  # all the same, nothing is left behind
+                raise
+            end, error = "failed", told
         stuck = self._shut_down(loops, bounded=end != "finished")
         return Result(end, error, tuple(stuck))
 

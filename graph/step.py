@@ -10,7 +10,7 @@ from time import monotonic_ns
 from typing import Any, Protocol, TypeAlias
 
 from graph.build import Builder
-from graph.errors import CauceError, NodeError, WrongMessage
+from graph.errors import CauceError, NodeError, WrongMessage, in_words
 from graph.node import Node, Stamp
 from graph.packet import Ticket
 from graph.plan import PlannedNode
@@ -121,7 +121,7 @@ class Step:
         except Exception as e:
             self.cells[ERRORS] += 1
             log.debug("traceback of nodes.%s:", self.spec.name, exc_info=e)
-            raise NodeError(self.spec.name, "setup", _cause(e)) from e
+            raise NodeError(self.spec.name, "setup", in_words(e)) from e
         self._process = node.process
         self.cells[UP] = 1
 
@@ -143,7 +143,7 @@ class Step:
                 self.facts = self.node.facts()
         except Exception as e:
             self.cells[ERRORS] += 1
-            self._wiring.on_failure(NodeError(self.spec.name, "finish", _cause(e)))
+            self._wiring.on_failure(NodeError(self.spec.name, "finish", in_words(e)))
         self.is_over = True
         self.cells[OVER] = 1
         for ways in self._wiring.outputs.values():
@@ -220,11 +220,6 @@ class Step:
         self.cells[BUSY_SINCE] = 0
         self.cells[ERRORS] += 1
         log.debug("traceback of nodes.%s:", self.spec.name, exc_info=e)
-        error = e if isinstance(e, NodeError) else NodeError(self.spec.name, "process", _cause(e), stamp=stamp)
+        error = e if isinstance(e, NodeError) else NodeError(self.spec.name, "process", in_words(e), stamp=stamp)
         error.__cause__ = error.__cause__ or (e if error is not e else None)
         self._failed(error)
-
-
-def _cause(e: Exception) -> str:
-    """An exception in one line; our own errors speak for themselves."""
-    return str(e) if isinstance(e, CauceError) else f"{type(e).__name__}: {e}"

@@ -13,7 +13,7 @@ from typing import Any
 
 from graph import wakeup
 from graph.bell import Bell
-from graph.errors import WorkerError
+from graph.errors import WorkerError, in_words
 from graph.rehearsal import Rehearsal
 from graph.step import Step
 
@@ -59,8 +59,7 @@ class Worker:
         try:
             self._held.enter_context(self._context())
         except Exception as e:
-            cause = str(e) if getattr(e, "is_for_people", False) else f"{type(e).__name__}: {e}"
-            raise WorkerError(self.name, cause) from e
+            raise WorkerError(self.name, in_words(e)) from e
 
     def end(self) -> None:
         """Let the thread end after what it was asked."""

@@ -17,7 +17,7 @@ from typing import Any
 from graph.build import Builder
 from graph.cluster.ends import Entry, Fan, Outbox, post
 from graph.cluster.pull import CUT, Parcel, Puller, Reader
-from graph.errors import CauceError, NodeError
+from graph.errors import CauceError, NodeError, in_words
 from graph.packet import Ticket
 from graph.partition import Books, Output, Part
 from graph.plan import PlannedEdge
@@ -145,7 +145,7 @@ class SiteActor:
         elif isinstance(error, CauceError):
             self._tell("failed", error)
         else:
-            self._tell("failed", NodeError(self._site.part.name, "worker", f"{type(error).__name__}: {error}"))
+            self._tell("failed", NodeError(self._site.part.name, "worker", in_words(error)))
 
     def _tell(self, kind: str, value: Any) -> None:
         """Have the run hear of something at once. Callable from any thread."""

@@ -97,7 +97,9 @@ class Inlet:
                     self._ended()
                     return
                 if len(descriptors) < 2:
-                    raise OSError(errno.EMFILE, "no descriptor is left for an edge between processes; raise ulimit -n")
+                    self._ended()
+                    self._on_error(OSError(errno.EMFILE, "no descriptor is left for the queue of an edge"))
+                    return
                 self._queue = QueueReader(data, *descriptors)
                 alone = None if self._taker is None else partial(self._pass_on, self._queue, self._taker)
                 self._bell.watch(self._queue.event, self.drain, is_urgent=not self._tells, alone=alone)

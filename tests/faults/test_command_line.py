@@ -1,7 +1,9 @@
 """The command line from outside: what people type, what they read, how the program ends."""
 
+import functools
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -187,3 +189,16 @@ def test_a_signal_ends_it_with_exit_code_0_though_a_library_fails_over_it(monkey
 def test_without_a_signal_the_same_error_is_one():
     with pytest.raises(AttributeError), main.told():
         raise AttributeError("half built")
+
+
+@pytest.mark.parametrize("count", [20, 28, 36, 44, 52, 60, 68])
+def test_a_run_for_which_there_are_too_few_descriptors_says_so(count, tmp_path):
+    """Wherever the last one was needed: in the run, in a process, or for what is sent to one."""
+    words = command("placement=processes", "metrics=none", "source.duration_s=1", "out=result")
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_NOFILE, (count, 2048))
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, preexec_fn=limit)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert last_line(done.stderr) == (
+        f"error: a process may have {count} file descriptors open, and this graph needs more of them; "
+        "run `ulimit -n 1024` before, or take placement=threads, which needs fewer"
+    )
