@@ -183,7 +183,10 @@ class Site:
         try:
             bell, on_error, taker = worker.bell, partial(self._unreadable, edge), self._direct(edge)
             reader = memory.reader(ring, spec)
-            self._inlets[edge] = Inlet(self.mailboxes[edge], bell, end, reader, on_error=on_error, taker=taker)
+            inlet = Inlet(self.mailboxes[edge], bell, end, reader, on_error=on_error, taker=taker)
+            self._inlets[edge] = inlet
+            if taker is not None and edge.policy == "block":
+                taker.pull = inlet.pull
             worker.rehearsal = worker.rehearsal or Rehearsal()
             worker.rehearsal.follow(self.steps[edge.target])
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic_ns
 from typing import Any, Protocol
 
@@ -72,6 +72,8 @@ class WorkStep(Step):
         self._silence: Silence | None = None
         self.is_idle = False
         """Whether nothing waited when `advance` was called last, and a message could be processed."""
+        self.pull: Callable[[], bool] | None = None
+        """Gives the node the next message of its edge by `take_over`, if one has come; whether one has."""
 
     def setup(self) -> None:
         """See `Step.setup`."""
@@ -90,6 +92,8 @@ class WorkStep(Step):
             self.end()
             return False
         self.is_idle = True
+        if self.pull is not None and self.pull():
+            return True
         if self._silence is not None:
             self.due_ns = self._silence.look(self.tally.steps)
             if not self.due_ns:

@@ -58,6 +58,8 @@ class Inlet:
         self._lease, self._settle = ring.lease, ring.settle
         ring.on_end(self._is_read)
         self._queue: QueueReader | None = None
+        self._left = 0
+        """How many datagrams are known to be in the queue, and not taken yet."""
         self._number = 0
         """How many messages have come."""
         self._told = self._told_at = 0
@@ -106,10 +108,17 @@ class Inlet:
 
     def _take_all(self) -> None:
         """Take in what the queue holds. The lock is held."""
-        if self._queue is not None and self.is_open:
-            self._take(self._queue, self._queue.news())
+        if self._queue is not None and self._has_some(self._queue):
+            self._take(self._queue)
 
-    def _take(self, queue: QueueReader, count: int) -> None:
+    def _has_some(self, queue: QueueReader) -> bool:
+        """Whether the queue holds something. The lock is held."""
+        if self.is_open:
+            self._left += queue.news()
+        return self._left > 0
+
+    def _take(self, queue: QueueReader) -> None:
+        count, self._left = self._left, 0
         for _ in range(count):
             packet = self._packet(queue.take())
             queue.done()
@@ -118,22 +127,34 @@ class Inlet:
             if self._tells and queue.read_since(self._told_at) >= LARGEST:
                 self._tell_how_many()  # it may wait for room in the queue, however few messages that are
 
-    def _pass_on(self, queue: QueueReader, taker: Taker) -> None:
-        """Give a message that came alone, while the node waits, to the node; all else goes into the mailbox."""
+    def pull(self) -> bool:
+        """Give the node, which is idle, the next message of an edge that keeps all of them; whether there was one."""
+        queue, taker = self._queue, self._taker
+        if queue is None or taker is None or not (self._left or queue.may_have_news):
+            return False
+        return self._pass_on(queue, taker)
+
+    def _pass_on(self, queue: QueueReader, taker: Taker) -> bool:
+        """Give a message that came alone, or the next of those that are all kept, to the node if that is idle.
+
+        All else goes into the mailbox. Whether there was something.
+        """
         with self._lock:
-            count = queue.news() if self.is_open else 0
-            if count != 1 or self._waiting or not taker.is_idle:
-                self._take(queue, count)
-                return
+            if not self._has_some(queue):
+                return False
+            if self._waiting or not taker.is_idle or (self._left > 1 and not self._tells):
+                self._take(queue)
+                return True
+            self._left -= 1
             packet = self._packet(queue.take())
             queue.done()  # before the producer is told: it looks for room then, and for the last time
-        if packet is None:
-            return
-        stamp, message, sent_ns, ticket = packet
-        if message is None:
-            self._mailbox.offer(stamp, None, sent_ns, ticket)
-        else:
-            taker.take_over(stamp, message, sent_ns, ticket)
+        if packet is not None:
+            stamp, message, sent_ns, ticket = packet
+            if message is None:
+                self._mailbox.offer(stamp, None, sent_ns, ticket)
+            else:
+                taker.take_over(stamp, message, sent_ns, ticket)
+        return True
 
     def _packet(self, datagram: memoryview) -> tuple[Stamp, Any, int, Ticket | None] | None:
         """What a datagram brings to the mailbox, if anything. The lock is held."""

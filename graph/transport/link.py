@@ -206,7 +206,6 @@ class Link:
                 elif kind == wire.TAKEN:
                     self._taken = max(self._taken, value)  # two threads of the consumer may tell at once
                     self._is_heard = True
-                    self._bell.ring()
                 else:
                     self._tickets.pop(value, None)
         return self._queue is not None

@@ -24,7 +24,7 @@ LARGEST = SIZE // 4
 
 # All positions are numbers of words.
 _WORD = 8
-_FIRST = 8  # the circle begins here; the first word of all says from where on it is not read yet
+_FIRST = 8  # the circle begins here; the first two words say from where on it is not read yet, and where it ends
 _BEHIND = _FIRST + SIZE // _WORD
 _BACK = 1024  # words for what is given back
 _SIZE_BYTES = (_BEHIND + _BACK) * _WORD
@@ -56,7 +56,7 @@ class QueueWriter:
             os.close(memory)
         self._bytes = memoryview(mapped)
         self._words = self._bytes.cast("q")
-        self._words[0] = self._at = _FIRST
+        self._words[0] = self._words[1] = self._at = _FIRST
         self._room = 0
         """Words that can be written without a look at how far was read."""
         self._back = 0
@@ -76,6 +76,7 @@ class QueueWriter:
         start = at * _WORD + _WORD
         self._words[at] = self._at = at + size
         self._bytes[start : start + length] = data
+        self._words[1] = self._at
         self._room -= size
         eventfd_write(self._event, 1)
         return True
@@ -125,6 +126,11 @@ class QueueReader:
         self._turns = count()
         self._later: deque[tuple[int, int]] = deque()
         """Turns and slots for which there was no word, as the writer had not looked for long."""
+
+    @property
+    def may_have_news(self) -> bool:
+        """Whether a look is worth its while: it has been written to, and `news` will tell whether that is complete."""
+        return self._words[1] != self.at
 
     def news(self) -> int:
         """How many datagrams have come since this was asked last: as many as are to be taken now."""
