@@ -59,7 +59,7 @@ class SocketBell(Bell):
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._event, select.EPOLLIN | select.EPOLLET)
         self._listeners: dict[int, Callable[[], None]] = {}
-        self._alone: dict[int, Callable[[], None]] = {}
+        self._alone: dict[int, Callable[[], object]] = {}
         self._patient: list[tuple[int, Callable[[], bool]]] = []
         self._waits = self._closed = self._is_parked = False
         self._thread = Thread(target=self._listen, name=f"cauce-{name}-post", daemon=True) if has_help else None
@@ -73,7 +73,7 @@ class SocketBell(Bell):
         *,
         is_urgent: bool,
         when: Callable[[], bool] = lambda: True,
-        alone: Callable[[], None] | None = None,
+        alone: Callable[[], object] | None = None,
     ) -> None:
         """Call `listener`, in the thread that waits or in one beside it, when there is something to read at `fd`.
 

@@ -40,8 +40,6 @@ class Mailbox:
         """Bell of the producer, rung when a full mailbox has room again."""
         self.on_taken: Callable[[], None] | None = None
         """Called for each message that leaves; for a producer in another process, which cannot look."""
-        self.on_wanted: Callable[[], None] | None = None
-        """Called where the consumer waits for more than is here: the producer must know of all the room by then."""
         self.closed = False
         self.is_cut_off = False
         """Whether its producer is gone for now: nothing is to be waited for, but more may come."""

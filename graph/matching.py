@@ -85,8 +85,6 @@ class MatchingMailbox(Mailbox):
         """The next capture comes at `captured_ns` or later, and waits for what is not here yet."""
         with self._lock:
             self._forget(captured_ns, align_ns)
-        if self.on_wanted is not None:
-            self.on_wanted()
 
     def keep_only(self, origins: frozenset[str]) -> None:
         """Drop what comes of other origins: its consumer can match none of it, and it would take the room."""

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from functools import partial
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from graph.bell import Bell, SocketBell
 from graph.mailbox import Mailbox
@@ -17,10 +17,11 @@ from graph.tally import Cause
 from graph.transport import wire
 from graph.transport.form import Known, learned
 from graph.transport.memory import Reader
-from graph.transport.queue import LARGEST, QueueReader
+from graph.transport.queue import HELLO, QueueReader
 from graph.transport.wire import decoded, opened
 
-HELLO = 64  # bytes of what comes through the socket: with it come the descriptors of the queue
+Arrived: TypeAlias = tuple[Stamp, Any, int, Ticket | None]
+"""Stamp, message, when it was sent, and its ticket."""
 
 
 class Taker(Protocol):
@@ -62,20 +63,19 @@ class Inlet:
         """How many datagrams are known to be in the queue, and not taken yet."""
         self._number = 0
         """How many messages have come."""
-        self._told = self._told_at = 0
-        """How many the producer knows to be taken, and up to where the queue was read then."""
-        self._tells_every = max(1, mailbox.capacity // 2)  # it still has room for as many, so it need not wait
+        self._taken = -len(mailbox)  # what an earlier producer sent does not count
+        """How many of them have left the mailbox."""
+        self._counting = Lock()
         self._lock = Lock()
-        self._base = mailbox.tally.settled + len(mailbox)  # what an earlier producer sent
         self.is_open = True
         end.setblocking(False)
         mailbox.is_cut_off = False
         self._tells = mailbox.policy == "block"
         """Whether the producer waits for room."""
         if self._tells:
-            mailbox.on_taken, mailbox.on_wanted = self._tell_taken, self._tell_rest
+            mailbox.on_taken = self._count_taken
         bell.watch(end.fileno(), self._listen, is_urgent=True)
-        self._tell_how_many()  # the first note says that somebody reads
+        self.tell(wire.LOOK)  # the first note says that somebody reads
 
     def drain(self) -> None:
         """Take in all that has come."""
@@ -89,7 +89,7 @@ class Inlet:
         with self._lock:
             while self.is_open:
                 try:
-                    data, descriptors, _, _ = socket.recv_fds(self._socket, HELLO, 2)
+                    data, descriptors, _, _ = socket.recv_fds(self._socket, len(HELLO), 2)
                 except BlockingIOError:
                     return
                 except OSError:
@@ -102,7 +102,7 @@ class Inlet:
                     self._ended()
                     self._on_error(OSError(errno.EMFILE, "no descriptor is left for the queue of an edge"))
                     return
-                self._queue = QueueReader(data, *descriptors)
+                self._queue = QueueReader(*descriptors)
                 alone = None if self._taker is None else partial(self._pass_on, self._queue, self._taker)
                 self._bell.watch(self._queue.event, self.drain, is_urgent=not self._tells, alone=alone)
 
@@ -124,39 +124,53 @@ class Inlet:
             queue.done()
             if packet is not None:
                 self._mailbox.offer(*packet)
-            if self._tells and queue.read_since(self._told_at) >= LARGEST:
-                self._tell_how_many()  # it may wait for room in the queue, however few messages that are
+        self._answer(queue)
+
+    def _pass_on(self, queue: QueueReader, taker: Taker) -> None:
+        """Give a message that came alone, while the node waits, to the node; all else goes into the mailbox."""
+        with self._lock:
+            if not self._has_some(queue) or self._left > 1 or self._waiting or not taker.is_idle:
+                self._take(queue)
+                return
+            packet = self._next(queue)
+        self._hand(packet, queue, taker)
 
     def pull(self) -> bool:
-        """Give the node, which is idle, the next message of an edge that keeps all of them; whether there was one."""
+        """Give the node, which is idle, the next message, past its empty mailbox; whether something has come.
+
+        For an edge that keeps all its messages: they may as well wait in the queue.
+        """
         queue, taker = self._queue, self._taker
         if queue is None or taker is None or not (self._left or queue.may_have_news):
             return False
-        return self._pass_on(queue, taker)
-
-    def _pass_on(self, queue: QueueReader, taker: Taker) -> bool:
-        """Give a message that came alone, or the next of those that are all kept, to the node if that is idle.
-
-        All else goes into the mailbox. Whether there was something.
-        """
         with self._lock:
             if not self._has_some(queue):
                 return False
-            if self._waiting or not taker.is_idle or (self._left > 1 and not self._tells):
-                self._take(queue)
-                return True
-            self._left -= 1
-            packet = self._packet(queue.take())
-            queue.done()  # before the producer is told: it looks for room then, and for the last time
-        if packet is not None:
-            stamp, message, sent_ns, ticket = packet
-            if message is None:
-                self._mailbox.offer(stamp, None, sent_ns, ticket)
-            else:
-                taker.take_over(stamp, message, sent_ns, ticket)
+            packet = self._next(queue)
+        self._hand(packet, queue, taker)
         return True
 
-    def _packet(self, datagram: memoryview) -> tuple[Stamp, Any, int, Ticket | None] | None:
+    def _next(self, queue: QueueReader) -> Arrived | None:
+        """What the next datagram brings. The lock is held."""
+        self._left -= 1
+        packet = self._packet(queue.take())
+        queue.done()
+        return packet
+
+    def _hand(self, packet: Arrived | None, queue: QueueReader, taker: Taker) -> None:
+        if packet is not None and packet[1] is not None:
+            taker.take_over(*packet)
+            return
+        if packet is not None:
+            self._mailbox.offer(*packet)
+        self._answer(queue)
+
+    def _answer(self, queue: QueueReader) -> None:
+        """Have the producer look, if it has asked for that."""
+        if queue.is_asked:
+            self.tell(wire.LOOK)
+
+    def _packet(self, datagram: memoryview) -> Arrived | None:
         """What a datagram brings to the mailbox, if anything. The lock is held."""
         head = ~datagram[0]
         if head < 0:
@@ -169,7 +183,7 @@ class Inlet:
             return None
         return form.made(datagram, self._lease, ticket)
 
-    def _whole(self, fields: tuple[Any, ...]) -> tuple[Stamp, Any, int, Ticket | None] | None:
+    def _whole(self, fields: tuple[Any, ...]) -> Arrived | None:
         """The same of one that can be read by itself."""
         kind, has_ticket, origin, seq, captured_ns, offset_ns, sent_ns, what = fields
         message, ticket = None, None
@@ -204,8 +218,9 @@ class Inlet:
     def _is_read(self, slot: int) -> None:
         """An array in a slot is not looked at any more."""
         queue = self._queue
-        if queue is None or not queue.give_back(slot):
-            self.tell(wire.SLOT, slot)
+        assert queue is not None  # by which it came
+        queue.give_back(slot)
+        self._answer(queue)
 
     def _lose(self, cause: Cause) -> None:
         """Count a message that cannot be used."""
@@ -213,33 +228,22 @@ class Inlet:
         if self._mailbox.on_taken is not None:
             self._mailbox.on_taken()
 
-    def tell(self, kind: int, value: int) -> None:
+    def tell(self, kind: int, value: int = 0) -> None:
         """Send a note to the producer. Callable from destructors, in any thread: it neither waits nor raises."""
         try:
             self._socket.send(wire.note(kind, value))
         except OSError:  # the producer is gone, and with it whoever would want to know
             pass
 
-    def _tell_taken(self) -> None:
-        """The mailbox has given out a message: tell how many that makes, before the producer can be out of room."""
+    def _count_taken(self) -> None:
+        """The mailbox has given out a message."""
         queue = self._queue
-        is_late = self._taken - self._told >= self._tells_every
-        if is_late or (queue is not None and queue.read_since(self._told_at) >= LARGEST):
-            self._tell_how_many()
-
-    def _tell_rest(self) -> None:
-        """Tell of all that was taken, for the producer to use the last place too."""
-        if self._taken > self._told:
-            self._tell_how_many()
-
-    @property
-    def _taken(self) -> int:
-        return max(0, self._mailbox.tally.settled - self._base)
-
-    def _tell_how_many(self) -> None:
-        taken = self._told = self._taken  # told is what was read here, whatever another thread does meanwhile
-        self._told_at = 0 if self._queue is None else self._queue.at
-        self.tell(wire.TAKEN, taken)
+        with self._counting:
+            self._taken += 1
+            if queue is not None and self._taken > 0:
+                queue.took(self._taken)
+        if queue is not None:
+            self._answer(queue)
 
     def _ended(self) -> None:
         """The producer is gone: nothing is to be waited for until another one is connected, or the edge is closed."""

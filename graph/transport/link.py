@@ -29,7 +29,7 @@ class Link:
     """
 
     def __init__(self, edge: PlannedEdge, ring: Writer, bell: Bell, tally: EdgeTally) -> None:
-        self.edge = edge
+        self.edge, self._capacity = edge, edge.capacity
         self.tally, self._cells = tally, tally.cells
         self._ring, self._bell = ring, bell
         self._socket: socket.socket | None = None
@@ -37,8 +37,6 @@ class Link:
         self._is_heard = False
         """Whether the consumer has said that it reads."""
         self._number = 0
-        self._taken = 0
-        """How many messages the consumer has taken, by its last note."""
         self._slots: dict[int, int] = {}
         """How often the consumer uses each slot."""
         self._kept: dict[int, Sequence[object]] = {}
@@ -73,7 +71,7 @@ class Link:
             except ConnectionError:  # it is gone already
                 end.close()
                 return
-            self._socket, self._number, self._taken = end, 0, 0
+            self._socket, self._number = end, 0
             self._is_heard = not self._ring.awaits_readers
             if is_new:
                 self._tell_absences()
@@ -85,14 +83,26 @@ class Link:
 
     def has_room(self) -> bool:
         """Whether a consumer that must not lose anything can take one more; one that is gone has room."""
-        if not self._is_heard or self._number - self._taken >= self.edge.capacity:
-            self.drain()
-        if self._queue is None:
+        if self._has_place():
+            self.is_short = False
             return True
-        # Large fields may fill the queue before the mailbox is full; whoever empties that tells it by what he takes.
-        has_place = self._is_heard and self._number - self._taken < self.edge.capacity
-        self.is_short = not (has_place and self._queue.has_room())
+        self.drain()
+        self.ask()
+        self.is_short = not self._has_place()
         return not self.is_short
+
+    def _has_place(self) -> bool:
+        """The same by what is known; large fields may fill the queue before the mailbox is full."""
+        queue = self._queue
+        if queue is None:
+            return True
+        return self._is_heard and self._number - queue.taken < self._capacity and queue.has_room()
+
+    def ask(self) -> None:
+        """Have the consumer tell when there is more room, or a slot comes back. Whoever asks has to look once more."""
+        self.is_short = True
+        if (queue := self._queue) is not None:
+            queue.ask()
 
     def _tell_absences(self) -> None:
         """Tell a new consumer what it will not get, so that nobody behind it waits for that. The lock is held."""
@@ -201,13 +211,10 @@ class Link:
                 self._cut()
                 break
             for kind, value in wire.notes(data):
-                if kind == wire.SLOT:
-                    self._given_back(value)
-                elif kind == wire.TAKEN:
-                    self._taken = max(self._taken, value)  # two threads of the consumer may tell at once
-                    self._is_heard = True
-                else:
+                if kind == wire.DONE:
                     self._tickets.pop(value, None)
+                else:
+                    self._is_heard = True
         return self._queue is not None
 
     def _given_back(self, slot: int) -> None:

@@ -46,13 +46,19 @@ class Outlet:
         return not self._blocking or self._has_slot()
 
     def _has_slot(self) -> bool:
-        if not self.ring.has_free:
-            self._drain()
+        if self.ring.has_free:
+            return True
+        self._drain()
         if self.ring.has_free:
             return True
         for link in self.links:
-            link.is_short = True
-        return False
+            link.ask()
+        self._collect()
+        return self.ring.has_free
+
+    def _collect(self) -> None:
+        for link in self.links:
+            link.collect()
 
     def _drain(self) -> None:
         for link in self.links:
@@ -67,8 +73,7 @@ class Outlet:
         lend = self.ring.loan
         found = lend(shape, kind, is_frugal=True)
         if found is None:  # some may have come back; new pages take milliseconds
-            for link in self.links:
-                link.collect()
+            self._collect()
             found = lend(shape, kind, is_frugal=True)
         if found is None:
             self._drain()

@@ -4,7 +4,8 @@ Datagrams lie one after the other in a circle of bytes, and an eventfd counts th
 and its system calls order memory on every processor: what was written before it was raised is seen by whoever has read
 it. A socket does all this too, for three times as much when caches are cold (docs/decisions/005).
 
-Behind the circle the reader gives back slots, a word for each, which the writer finds when it looks.
+Behind the circle the reader gives back slots, a word for each, and before it, it says how many messages were taken. The
+writer finds both when it looks. A writer that waits for them asks to be told.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ from contextlib import suppress
 from itertools import count
 from os import eventfd_write
 
+from graph.transport import fence
+
 SIZE = 1 << 19
 LARGEST = SIZE // 4
 """Bytes of a datagram, at most."""
 
 # All positions are numbers of words.
 _WORD = 8
-_FIRST = 8  # the circle begins here; the first two words say from where on it is not read yet, and where it ends
+_READ, _TAKEN = 0, 1  # from where on it is not read yet, and how many messages were taken: written by the reader
+_WRITTEN, _ASKED = 8, 9  # up to where it is written, and whether the writer asks: in a cache line of the writer's own
+_FIRST = 16  # the circle begins here
 _BEHIND = _FIRST + SIZE // _WORD
 _BACK = 1024  # words for what is given back
 _SIZE_BYTES = (_BEHIND + _BACK) * _WORD
@@ -32,13 +37,14 @@ _WRAPPED = -1  # in place of where the next datagram begins: at the start of the
 _FULL = SIZE // _WORD - 1  # what is read and what is written would else be the same position again
 _END = 8  # words that are kept for the last datagram
 
-_LOOKS, _WAITS = b"looks", b"waits"  # what comes with the descriptors: how the writer learns of slots
+_ONCE, _ALWAYS = 1, 2  # what a writer asks for: to be told of the next change, or of each
+HELLO = b"queue"  # what comes with the descriptors
 
 
 class QueueWriter:
     """The producer's side: makes the queue, and hands it to the one that reads; OSError where that is gone.
 
-    `waits`: it waits for slots, so that it must be told of them.
+    `waits`: it may ask to be told of room. Where a question might be missed it does so once and for all.
     """
 
     def __init__(self, reader: socket.socket, *, waits: bool) -> None:
@@ -48,7 +54,7 @@ class QueueWriter:
             mapped = mmap.mmap(memory, _SIZE_BYTES)
             self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             try:
-                socket.send_fds(reader, [_WAITS if waits else _LOOKS], [memory, self._event])
+                socket.send_fds(reader, [HELLO], [memory, self._event])
             except OSError:
                 os.close(self._event)
                 raise
@@ -56,11 +62,24 @@ class QueueWriter:
             os.close(memory)
         self._bytes = memoryview(mapped)
         self._words = self._bytes.cast("q")
-        self._words[0] = self._words[1] = self._at = _FIRST
+        self._words[_READ] = self._words[_WRITTEN] = self._at = _FIRST
+        if waits and not fence.is_possible():
+            self._words[_ASKED] = _ALWAYS
         self._room = 0
         """Words that can be written without a look at how far was read."""
         self._back = 0
         """How many slots were given back."""
+
+    @property
+    def taken(self) -> int:
+        """How many messages the reader has taken."""
+        return self._words[_TAKEN]
+
+    def ask(self) -> None:
+        """Have the reader tell when it next takes or gives back something. Whoever asks has to look once more."""
+        if not self._words[_ASKED]:
+            self._words[_ASKED] = _ONCE
+            fence.put_in_order()
 
     def has_room(self) -> bool:
         """Whether `put` would take a datagram of any size."""
@@ -76,14 +95,14 @@ class QueueWriter:
         start = at * _WORD + _WORD
         self._words[at] = self._at = at + size
         self._bytes[start : start + length] = data
-        self._words[1] = self._at
+        self._words[_WRITTEN] = self._at
         self._room -= size
         eventfd_write(self._event, 1)
         return True
 
     def _used(self) -> int:
         """Words that are not read yet, or at this moment."""
-        return (self._at - self._words[0]) % (SIZE // _WORD)
+        return (self._at - self._words[_READ]) % (SIZE // _WORD)
 
     def _has_place(self, size: int, most: int) -> bool:
         """Whether `size` words fit in now, which go to the start of the circle where its end is too near."""
@@ -113,7 +132,8 @@ class QueueWriter:
 class QueueReader:
     """The consumer's side. Whatever becomes of the producer, what it has announced can still be read."""
 
-    def __init__(self, hello: bytes, memory: int, event: int) -> None:
+    def __init__(self, memory: int, event: int) -> None:
+        fence.join()
         self.event = event
         """A descriptor that is readable when something new may be there; closed by `close`."""
         try:
@@ -122,7 +142,6 @@ class QueueReader:
             os.close(memory)
         self.at = _FIRST
         """Up to where it was read."""
-        self._looks = hello == _LOOKS
         self._turns = count()
         self._later: deque[tuple[int, int]] = deque()
         """Turns and slots for which there was no word, as the writer had not looked for long."""
@@ -130,7 +149,7 @@ class QueueReader:
     @property
     def may_have_news(self) -> bool:
         """Whether a look is worth its while: it has been written to, and `news` will tell whether that is complete."""
-        return self._words[1] != self.at
+        return self._words[_WRITTEN] != self.at
 
     def news(self) -> int:
         """How many datagrams have come since this was asked last: as many as are to be taken now."""
@@ -151,29 +170,36 @@ class QueueReader:
 
     def done(self) -> None:
         """What was taken may be written over."""
-        self._words[0] = self.at
+        self._words[_READ] = self.at
 
-    def read_since(self, at: int) -> int:
-        """Bytes that were read since that was up to `at`; less than the queue holds."""
-        return (self.at - at) % (SIZE // _WORD) * _WORD
+    def took(self, count: int) -> None:
+        """So many messages were taken."""
+        self._words[_TAKEN] = count
 
-    def give_back(self, slot: int) -> bool:
-        """Leave a slot for the writer to find. False: it has to be told. Callable from destructors, in any thread."""
-        if not self._looks:
+    @property
+    def is_asked(self) -> bool:
+        """Whether the writer is to be told of what was done, taken or given back. It says so once."""
+        words = self._words
+        if not words[_ASKED]:
             return False
+        if words[_ASKED] == _ONCE:
+            words[_ASKED] = 0
+        return True
+
+    def give_back(self, slot: int) -> None:
+        """Leave a slot for the writer to find. Callable from destructors, in any thread."""
         turn, words = next(self._turns), self._words
         if not self._later and not words[at := _BEHIND + turn % _BACK]:
             words[at] = slot + 1
-            return True
+            return
         self._later.append((turn, slot))
         with suppress(IndexError):  # another thread may take the last one
             while True:
                 turn, slot = self._later.popleft()
                 if words[at := _BEHIND + turn % _BACK]:
                     self._later.appendleft((turn, slot))
-                    return True
+                    return
                 words[at] = slot + 1
-        return True
 
     def close(self) -> None:
         """Read no more."""

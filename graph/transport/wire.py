@@ -25,7 +25,7 @@ from graph.transport.form import Form
 from graph.transport.ring import Ref
 
 FLAT, FORM, PICKLED, SKIP, END = 1, 2, 3, 4, 5
-SLOT, DONE, TAKEN = 1, 2, 3
+LOOK, DONE = 1, 2
 DATAGRAM = 120_000  # bytes; less than a queue takes
 VERSION = 2  # of marshal: later ones look for values that are repeated, which takes longer than to write them
 _NOTHING = (None,) * 7
@@ -118,7 +118,7 @@ decoded: Mapping[int, Callable[[Any, Lease], Any]] = {
 
 
 def note(kind: int, value: int) -> bytes:
-    """What a consumer tells its producer: SLOT (no longer read), DONE (its capture has ended) or TAKEN (how many)."""
+    """What a consumer tells its producer: LOOK (it reads; the queue has changed) or DONE (which message)."""
     return _NOTE.pack(kind, value & 0xFFFF_FFFF)
 
 
