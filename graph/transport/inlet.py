@@ -136,7 +136,7 @@ class Inlet:
         self._hand(packet, queue, taker)
 
     def pull(self) -> bool:
-        """Give the node, which is idle, the next message, past its empty mailbox; whether something has come.
+        """Give the node, which is idle, the next message, past its empty mailbox; whether there is something now.
 
         For an edge that keeps all its messages: they may as well wait in the queue.
         """
@@ -144,6 +144,8 @@ class Inlet:
         if queue is None or taker is None or not (self._left or queue.may_have_news):
             return False
         with self._lock:
+            if self._waiting:  # the thread beside was faster
+                return True
             if not self._has_some(queue):
                 return False
             packet = self._next(queue)

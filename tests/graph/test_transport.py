@@ -894,6 +894,47 @@ def test_several_at_once_go_into_the_mailbox(direct):
     assert (direct.node.got, direct.waiting()) == ([], [0, 1, 2])
 
 
+def test_a_node_pulls_one_message_after_the_other_and_the_others_wait_in_the_queue():
+    edge = Direct("block", 4)
+    for n in range(3):
+        edge.offer(n, n)
+    for n in range(3):
+        assert edge.inlet.pull()
+        assert (edge.node.got, edge.waiting()) == (list(range(n + 1)), [])
+    assert not edge.inlet.pull()
+    edge.offer(3, 3)
+    edge.offer(4, 4)
+    assert edge.inlet.pull()
+    edge.inlet.drain()  # such as when its producer ends
+    assert (edge.node.got, edge.waiting()) == ([0, 1, 2, 3], [4])
+    edge.close()
+
+
+def test_a_node_pulls_nothing_past_what_the_thread_beside_it_has_taken_in():
+    edge = Direct("block", 4)
+    edge.offer(0, "first")
+    edge.inlet.drain()
+    edge.offer(1, "second")
+    assert edge.inlet.pull()  # there is something, but not here
+    assert (edge.node.got, edge.waiting()) == ([], ["first"])
+    edge.mailbox.take()
+    assert edge.inlet.pull()
+    assert edge.node.got == ["second"]
+    edge.close()
+
+
+def test_what_says_that_there_is_nothing_is_pulled_and_told_on():
+    edge = Direct("block", 4)
+    edge.mailbox.tells_absence = edge.mailbox._is_special = True
+    edge.link._queue.put(wire.absence(STAMP).datagram)
+    assert edge.inlet.pull()
+    assert (edge.node.got, edge.waiting()) == ([], [None])
+    edge.outlet.close()
+    assert edge.inlet.pull()
+    assert edge.mailbox.closed
+    edge.close()
+
+
 def test_room_is_told_also_past_the_mailbox():
     """Of a producer that must lose nothing: by count, and by the bytes of long messages."""
     for size, capacity in ((10, 2), (50_000, 1000)):
