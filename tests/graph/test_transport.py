@@ -929,6 +929,7 @@ def test_what_says_that_there_is_nothing_is_pulled_and_told_on():
     edge.link._queue.put(wire.absence(STAMP).datagram)
     assert edge.inlet.pull()
     assert (edge.node.got, edge.waiting()) == ([], [None])
+    edge.mailbox.take()
     edge.outlet.close()
     assert edge.inlet.pull()
     assert edge.mailbox.closed
