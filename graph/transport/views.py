@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,16 @@ class _Kept(np.ndarray[Any, Any]):
     """
 
 
-Place: TypeAlias = tuple[int, tuple[int, ...], np.dtype[Any]]
-"""Offset, shape and dtype."""
+class _Place:
+    """Where arrays of one shape and dtype lie in a slot, and what is at hand there."""
+
+    __slots__ = ("dtype", "is_known", "kept", "ready", "shape", "slot")
+
+    def __init__(self, slot: int, shape: tuple[int, ...], dtype: np.dtype[Any], kept: _Kept, *, is_known: bool) -> None:
+        self.slot, self.shape, self.dtype, self.kept = slot, shape, dtype, kept
+        self.is_known = is_known
+        """Whether it will be found again."""
+        self.ready: list[Array] = []
 
 
 class Views:
@@ -38,46 +46,53 @@ class Views:
     def __init__(self, memory: memoryview, on_end: Callable[[int], None]) -> None:
         self.on_end = on_end
         self._memory = memory
-        self._kept: dict[Place, _Kept] = {}
-        self._ready: dict[Place, Array] = {}
-        self._live: dict[int, tuple[weakref.ref[Array], int, Place]] = {}
+        self._last: dict[int, _Place] = {}
+        """The place that was asked for last, by offset: nearly always the one that is asked for next."""
+        self._places: dict[tuple[int, tuple[int, ...], np.dtype[Any]], _Place] = {}
+        self._live: dict[int, tuple[weakref.ref[Array], _Place]] = {}
         self._is_closed = False
 
     def take(self, slot: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """The array at an offset, which is in that slot."""
-        place = offset, shape, dtype
-        array = self._ready.pop(place, None)
-        return self._made(slot, place)[0] if array is None else array
+        place = self._last.get(offset)
+        if place is None or place.dtype is not dtype or place.shape != shape:
+            place = self._found(slot, offset, shape, dtype)
+        try:
+            return place.ready.pop()
+        except IndexError:
+            return self._made(place)
 
-    def _made(self, slot: int, place: Place) -> tuple[Array, int]:
-        """A new array, and under which number it is watched."""
-        kept = self._kept.get(place)
-        if kept is None:
-            if len(self._kept) >= self.MOST:
-                self._kept.clear()
-            offset, shape, dtype = place
-            kept = self._kept[place] = _Kept(shape, dtype, self._memory, offset)
-        array: Array = kept.view(np.ndarray)
+    def _found(self, slot: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> _Place:
+        place = self._places.get((offset, shape, dtype))
+        if place is None:
+            kept, is_known = _Kept(shape, dtype, self._memory, offset), len(self._places) < self.MOST
+            place = _Place(slot, shape, dtype, kept, is_known=is_known)
+            if not is_known:
+                return place
+            self._places[offset, shape, dtype] = place
+        self._last[offset] = place
+        return place
+
+    def _made(self, place: _Place) -> Array:
+        """A new array, which is watched."""
+        array: Array = place.kept.view(np.ndarray)
         lease = weakref.ref(array, self._ended)
-        number = id(lease)
-        self._live[number] = lease, slot, place
-        return array, number
+        self._live[id(lease)] = lease, place
+        return array
 
     def _ended(self, lease: weakref.ref[Array]) -> None:
-        _, slot, place = self._live.pop(id(lease))
+        _, place = self._live.pop(id(lease))
         if self._is_closed:
             return
-        self.on_end(slot)
-        if len(self._ready) < self.MOST:
-            array, number = self._made(slot, place)
-            if self._ready.setdefault(place, array) is not array:  # there is one; nobody must hear of the end of this
-                del self._live[number]
+        self.on_end(place.slot)
+        if place.is_known and not place.ready:
+            place.ready.append(self._made(place))
 
     def close(self) -> None:
         """Tell nothing any more. Arrays that are in use stay."""
         self._is_closed = True
-        self._ready.clear()
-        self._kept.clear()
+        self._places.clear()
+        self._last.clear()
 
 
 class Copies:
