@@ -184,9 +184,12 @@ class Link:
 
     def collect(self) -> None:
         """Take in the slots that the consumer has left to be found."""
+        queue = self._queue
+        if queue is None or not queue.has_something_back:
+            return
         with self._lock:
-            if self._queue is not None:
-                for slot in self._queue.given_back():
+            if self._queue is queue:
+                for slot in queue.given_back():
                     self._given_back(slot)
 
     def drain(self) -> None:

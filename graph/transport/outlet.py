@@ -70,11 +70,9 @@ class Outlet:
         size = math.prod(shape) * kind.itemsize
         if size <= SMALL or size > self._slot_bytes:
             return np.empty(shape, kind)
+        self._collect()  # each time: what came back last is warm, and new pages take milliseconds
         lend = self.ring.loan
         found = lend(shape, kind, is_frugal=True)
-        if found is None:  # some may have come back; new pages take milliseconds
-            self._collect()
-            found = lend(shape, kind, is_frugal=True)
         if found is None:
             self._drain()
             found = lend(shape, kind)
@@ -114,11 +112,12 @@ class Outlet:
     ) -> wire.Encoded | None:
         """The message for consumers that know nothing of it; None where there is no slot for it, which is counted."""
         packer = self._packer
+        self._collect()
         try:
             packer.is_frugal = True
             try:
                 return packer.whole(stamp, message, sent_ns, has_ticket=has_ticket)
-            except wire.NoSlot:  # some may have come back meanwhile
+            except wire.NoSlot:
                 self._drain()
                 packer.is_frugal = False
                 return packer.whole(stamp, message, sent_ns, has_ticket=has_ticket)

@@ -116,6 +116,11 @@ class QueueWriter:
         self._room = min(_BEHIND - self._at - 1, most - used - skipped)
         return True
 
+    @property
+    def has_something_back(self) -> bool:
+        """Whether `given_back` would say something."""
+        return self._words[_BEHIND + self._back % _BACK] != 0
+
     def given_back(self) -> Iterator[int]:
         """The slots that were given back since this was asked last."""
         words = self._words
