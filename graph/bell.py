@@ -51,7 +51,18 @@ class SocketBell(Bell):
     and has a use for what may come, for one event.
     """
 
-    __slots__ = ("_alone", "_closed", "_epoll", "_event", "_is_parked", "_listeners", "_patient", "_thread", "_waits")
+    __slots__ = (
+        "_alone",
+        "_armed",
+        "_closed",
+        "_epoll",
+        "_event",
+        "_is_parked",
+        "_listeners",
+        "_patient",
+        "_thread",
+        "_waits",
+    )
 
     def __init__(self, name: str, *, has_help: bool = True) -> None:
         super().__init__()
@@ -61,6 +72,8 @@ class SocketBell(Bell):
         self._listeners: dict[int, Callable[[], None]] = {}
         self._alone: dict[int, Callable[[], object]] = {}
         self._patient: list[tuple[int, Callable[[], bool]]] = []
+        self._armed: set[int] = set()
+        """Those of them that are armed, or have just had their event."""
         self._waits = self._closed = self._is_parked = False
         self._thread = Thread(target=self._listen, name=f"cauce-{name}-post", daemon=True) if has_help else None
         if self._thread is not None:
@@ -93,6 +106,7 @@ class SocketBell(Bell):
     def forget(self, fd: int) -> None:
         """End what `watch` began, before `fd` is closed."""
         self._alone.pop(fd, None)
+        self._armed.discard(fd)
         if self._listeners.pop(fd, None) is not None:
             self._patient = [other for other in self._patient if other[0] != fd]
             self._epoll.unregister(fd)
@@ -110,7 +124,7 @@ class SocketBell(Bell):
         events = None
         if not self.rung:
             for fd, when in self._patient:
-                if when():
+                if fd not in self._armed and when():
                     self._arm(fd)
             events = self._epoll.poll(timeout_s, MOST_EVENTS)
         self._waits = False
@@ -120,6 +134,7 @@ class SocketBell(Bell):
         if events:
             self.rung = True  # what the listeners put into mailboxes need not wake the thread that runs them
             if len(events) == 1 and (listener := self._alone.get(events[0][0])) is not None:
+                self._armed.discard(events[0][0])
                 listener()
             else:
                 self._tell(events)
@@ -146,6 +161,7 @@ class SocketBell(Bell):
         os.close(self._event)
 
     def _arm(self, fd: int) -> None:
+        self._armed.add(fd)  # before it is: its event may come at once, and to the other thread
         try:
             self._epoll.modify(fd, select.EPOLLIN | select.EPOLLONESHOT)
         except OSError:  # it was forgotten at this very moment
@@ -167,6 +183,7 @@ class SocketBell(Bell):
 
     def _tell(self, events: list[tuple[int, int]]) -> None:
         for fd, _ in events:
+            self._armed.discard(fd)
             listener = self._listeners.get(fd)
             if listener is not None:
                 listener()

@@ -448,7 +448,7 @@ def test_slots_that_came_back_are_lent_again_before_others_need_new_pages():
         edge.offer(seq, loan)
         del loan
         assert edge.take() is not None
-    assert used == {0, 1}
+    assert used == {0}  # each time the one that came back last, which is warm
     kept = [edge.outlet.loan((SLOT,), "uint8") for _ in range(8)]
     assert {edge.ring.loans[id(loan)][0] for loan in kept} == set(range(8))  # the others are there when they are needed
     assert id(edge.outlet.loan((SLOT,), "uint8")) not in edge.ring.loans
