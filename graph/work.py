@@ -107,8 +107,7 @@ class WorkStep(Step):
             self._inbox.abandon()
 
     def _advance_one(self, mailbox: Mailbox) -> bool:
-        packet = mailbox.take()
-        if packet is None:
+        if not mailbox.packets or (packet := mailbox.take()) is None:
             return False
         stamp, message, sent_ns, ticket = packet
         if self._max_age_ns is not None and message is not None and stamp.age_ns() > self._max_age_ns:

@@ -124,7 +124,8 @@ class Inlet:
             queue.done()
             if packet is not None:
                 self._mailbox.offer(*packet)
-        self._answer(queue)
+        if queue.is_asked():
+            self.tell(wire.LOOK)
 
     def _pass_on(self, queue: QueueReader, taker: Taker) -> None:
         """Give a message that came alone, while the node waits, to the node; all else goes into the mailbox."""
@@ -165,11 +166,7 @@ class Inlet:
             return
         if packet is not None:
             self._mailbox.offer(*packet)
-        self._answer(queue)
-
-    def _answer(self, queue: QueueReader) -> None:
-        """Have the producer look, if it has asked for that."""
-        if queue.is_asked:
+        if queue.is_asked():
             self.tell(wire.LOOK)
 
     def _packet(self, datagram: memoryview) -> Arrived | None:
@@ -222,7 +219,8 @@ class Inlet:
         queue = self._queue
         assert queue is not None  # by which it came
         queue.give_back(slot)
-        self._answer(queue)
+        if queue.is_asked():
+            self.tell(wire.LOOK)
 
     def _lose(self, cause: Cause) -> None:
         """Count a message that cannot be used."""
@@ -244,8 +242,8 @@ class Inlet:
             self._taken += 1
             if queue is not None and self._taken > 0:
                 queue.took(self._taken)
-        if queue is not None:
-            self._answer(queue)
+        if queue is not None and queue.is_asked():
+            self.tell(wire.LOOK)
 
     def _ended(self) -> None:
         """The producer is gone: nothing is to be waited for until another one is connected, or the edge is closed."""

@@ -156,8 +156,10 @@ class Link:
             self._number += counts
             if form is not None and is_whole:
                 self._forms[form.number] = form
+            uses = self._slots
             for slot in slots:
-                self._use(slot)
+                self._ring.use(slot)
+                uses[slot] = uses.get(slot, 0) + 1
                 if kept:
                     self._kept[slot] = [*self._kept.get(slot, ()), *kept]
             if ticket is not None:
@@ -171,11 +173,8 @@ class Link:
                 return
             if self._queue.put(wire.skip(slots)):  # else it will pass over them by itself
                 for slot in slots:
-                    self._use(slot)
-
-    def _use(self, slot: int) -> None:
-        self._ring.use(slot)
-        self._slots[slot] = self._slots.get(slot, 0) + 1
+                    self._ring.use(slot)
+                    self._slots[slot] = self._slots.get(slot, 0) + 1
 
     def lose(self, cause: Cause) -> None:
         """Count a message that cannot be sent."""

@@ -181,15 +181,13 @@ class QueueReader:
         """So many messages were taken."""
         self._words[_TAKEN] = count
 
-    @property
     def is_asked(self) -> bool:
         """Whether the writer is to be told of what was done, taken or given back. It says so once."""
         words = self._words
-        if not words[_ASKED]:
-            return False
-        if words[_ASKED] == _ONCE:
+        asked = words[_ASKED]
+        if asked == _ONCE:
             words[_ASKED] = 0
-        return True
+        return asked != 0
 
     def give_back(self, slot: int) -> None:
         """Leave a slot for the writer to find. Callable from destructors, in any thread."""
