@@ -161,6 +161,12 @@ class Mailbox:
             self._books[TAKEN] += 1
             return self.packets.popleft()
 
+    def follow(self, on_taken: Callable[[], None]) -> int:
+        """Have a call made for each message that leaves from now on; how many there are at this moment."""
+        with self._lock:
+            self.on_taken = on_taken
+            return len(self)
+
     def was_handed(self) -> None:
         """A message went straight to the consumer."""
         self._books[HANDED] += 1

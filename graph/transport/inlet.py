@@ -63,7 +63,7 @@ class Inlet:
         """How many datagrams are known to be in the queue, and not taken yet."""
         self._number = 0
         """How many messages have come."""
-        self._taken = -len(mailbox)  # what an earlier producer sent does not count
+        self._taken = 0
         """How many of them have left the mailbox."""
         self._counting = Lock()
         self._lock = Lock()
@@ -73,7 +73,8 @@ class Inlet:
         self._tells = mailbox.policy == "block"
         """Whether the producer waits for room."""
         if self._tells:
-            mailbox.on_taken = self._count_taken
+            with self._counting:
+                self._taken = -mailbox.follow(self._count_taken)  # what an earlier producer sent does not count
         bell.watch(end.fileno(), self._listen, is_urgent=True)
         self.tell(wire.LOOK)  # the first note says that somebody reads
 

@@ -1,5 +1,7 @@
 """What waits on one edge: how much, what gives way, who is told, and that all of it is counted."""
 
+from threading import Thread
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,6 +84,24 @@ def test_a_packet_without_a_message_keeps_no_capture_under_way():
     box = Mailbox(1, bell=Bell(), tells_absence=True)
     box.offer(Stamp("src", 0, 0), None, 0, Door(1, lambda: None).enter())
     assert box.head().ticket is None
+
+
+def test_whoever_follows_what_leaves_misses_nothing_that_is_taken_meanwhile():
+    for _ in range(200):
+        box, left = Mailbox(50, bell=Bell(), policy="block"), []
+        box.on_taken = lambda: None
+        for i in range(50):
+            box.offer(Stamp("src", i, i), "x", 0, None)
+
+        def take_all(box=box) -> None:
+            while box.take() is not None:
+                pass
+
+        taker = Thread(target=take_all)
+        taker.start()
+        waiting = box.follow(lambda left=left: left.append(1))
+        taker.join()
+        assert len(left) == waiting
 
 
 def test_the_last_place_is_free_as_soon_as_one_is_taken():

@@ -802,6 +802,29 @@ def test_what_the_worker_waits_for_is_armed_again_when_the_thread_beside_it_was_
         end.close()
 
 
+def test_what_is_armed_is_not_armed_again_before_it_has_had_its_event(monkeypatch):
+    """To arm a descriptor at which there is something wakes the thread beside the worker."""
+    bell, (ours, theirs), armed, read = Alone("test"), socket.socketpair(), [], []
+    arm = bell._arm
+    monkeypatch.setattr(bell, "_arm", lambda fd: armed.append(fd) or arm(fd))
+    bell.watch(theirs.fileno(), lambda: read.append(theirs.recv(64)), is_urgent=False)
+    for n in range(3):
+        for _ in range(4):
+            bell.wait(0)
+        assert (len(armed), len(read)) == (n + 1, n)
+        ours.send(b"x")
+        bell.wait(1)
+        assert len(read) == n + 1
+    bell.forget(theirs.fileno())
+    bell.watch(theirs.fileno(), lambda: read.append(theirs.recv(64)), is_urgent=False)  # the number of another one
+    bell.wait(0)
+    bell.wait(0)
+    assert len(armed) == 4
+    bell.close()
+    ours.close()
+    theirs.close()
+
+
 class Node:
     """Stands for a node that may be given messages past its mailbox."""
 
