@@ -70,7 +70,7 @@ class SocketBell(Bell):
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._event, select.EPOLLIN | select.EPOLLET)
         self._listeners: dict[int, Callable[[], None]] = {}
-        self._alone: dict[int, Callable[[], object]] = {}
+        self._alone: dict[int, Callable[[], None]] = {}
         self._patient: list[tuple[int, Callable[[], bool]]] = []
         self._armed: set[int] = set()
         """Those of them that are armed, or have just had their event."""
@@ -86,7 +86,7 @@ class SocketBell(Bell):
         *,
         is_urgent: bool,
         when: Callable[[], bool] = lambda: True,
-        alone: Callable[[], object] | None = None,
+        alone: Callable[[], None] | None = None,
     ) -> None:
         """Call `listener`, in the thread that waits or in one beside it, when there is something to read at `fd`.
 
@@ -99,6 +99,7 @@ class SocketBell(Bell):
         if is_urgent:
             self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
         else:
+            self._armed.discard(fd)
             self._epoll.register(fd, 0)
             self._patient = [*self._patient, (fd, when)]
             self.ring()
@@ -165,7 +166,7 @@ class SocketBell(Bell):
         try:
             self._epoll.modify(fd, select.EPOLLIN | select.EPOLLONESHOT)
         except OSError:  # it was forgotten at this very moment
-            pass
+            self._armed.discard(fd)
 
     def _listen(self) -> None:
         while not self._closed:
