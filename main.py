@@ -39,6 +39,8 @@ def execute(config: dict[str, Any], words: list[str]) -> float | None:
     allowed = config["plugins"] if typed else []
     command = Builder(allowed).instantiate(config["command"])
     graph = checked(config, allowed=allowed) if getattr(command, "needs_graph", True) else None
+    if _exit.was_asked:
+        sys.exit(0)
     score: float | None = command.score(command.execute(graph))
     return score
 
@@ -90,13 +92,18 @@ def by_hydra() -> None:
         sys.exit(1)
 
 
-_asked_to_end: list[int] = []
-"""Signals that have asked the program to end before a run listens to them."""
+class Exit:
+    """Ends the program where a signal asks for that before a run listens; its libraries may swallow it on the way."""
+
+    was_asked = False
+
+    def __call__(self, number: int, _: object) -> None:
+        """Handle the signal."""
+        self.was_asked = True
+        sys.exit(0)
 
 
-def _end(number: int, _: object) -> None:
-    _asked_to_end.append(number)
-    sys.exit(0)
+_exit = Exit()
 
 
 @contextmanager
@@ -105,7 +112,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except Exception as e:
-        if _asked_to_end:  # a library's own clearing up has failed over the exit that a signal raised in it
+        if _exit.was_asked:  # a library's own clearing up has failed over the exit that a signal raised in it
             sys.exit(0)
         from graph.errors import known
 
@@ -118,7 +125,7 @@ def told() -> Iterator[None]:
 def main() -> None:
     """The command line."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+        signal.signal(number, _exit)
     sys.argv = with_command(sys.argv)
     words = sys.argv[1:]
     with told():

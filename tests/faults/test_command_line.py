@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import main
+from graph.commands.run import stops_on_signals
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "tests" / "conf"
@@ -173,17 +175,54 @@ def caught_signals(pid: int) -> int:
 
 def test_a_signal_ends_it_with_exit_code_0_though_a_library_fails_over_it(monkeypatch):
     """Seen with OmegaConf: what it clears up in `finally` failed, and its error took the place of the exit."""
-    monkeypatch.setattr(main, "_asked_to_end", [])
+    monkeypatch.setattr(main, "_exit", main.Exit())
 
     def compose() -> None:
         try:
-            main._end(signal.SIGTERM, None)
+            main._exit(signal.SIGTERM, None)
         finally:
             raise AttributeError("half built")
 
     with pytest.raises(SystemExit) as e, main.told():
         compose()
     assert e.value.code == 0
+
+
+@pytest.fixture
+def swallowed(monkeypatch):
+    """A signal has come before a run listened to any, and a library has gone on all the same."""
+    handler = main.Exit()
+    monkeypatch.setattr(main, "_exit", handler)
+    with pytest.raises(SystemExit):
+        handler(signal.SIGINT, None)
+    before = signal.signal(signal.SIGINT, handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("swallowed")
+def test_a_signal_that_a_library_swallowed_ends_it_before_the_command_begins():
+    with pytest.raises(SystemExit) as e:
+        main.execute(
+            {"plugins": ["tests"], "command": {"_target_": "tests.faults.test_command_line.Never"}}, ["plugins="]
+        )
+    assert e.value.code == 0
+
+
+class Never:
+    """A command that must not be executed."""
+
+    needs_graph = False
+
+    def execute(self, _: object) -> None:
+        raise AssertionError("it was")
+
+
+@pytest.mark.usefixtures("swallowed")
+def test_a_signal_that_a_library_swallowed_stops_the_run_that_begins():
+    asked: list[bool] = []
+    with stops_on_signals(SimpleNamespace(stop=lambda: asked.append(True))):
+        assert asked == [True]
 
 
 def test_without_a_signal_the_same_error_is_one():
