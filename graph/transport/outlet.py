@@ -22,6 +22,8 @@ from graph.transport.packer import Packer
 from graph.transport.ring import BYTE
 from graph.transport.views import Array
 
+CACHED = 1 << 20  # bytes that a processor keeps at hand
+
 
 class Outlet:
     """One output of a node, for all edges that leave the process: a message is encoded once, copied at most once."""
@@ -29,6 +31,8 @@ class Outlet:
     def __init__(self, ring: Writer, links: Sequence[Link]) -> None:
         self.ring, self.links = ring, links
         self._slot_bytes = ring.spec.slot_bytes
+        self._is_small = self._slot_bytes <= CACHED
+        """Whether the slot that came back last is best: of large ones part is still in its reader's cache."""
         self.policy: Policy = "block" if any(link.edge.policy == "block" for link in links) else "latest"
         self._packer = Packer(ring)
         self.tells_absence = any(link.edge.tells_absence for link in links)
@@ -70,9 +74,13 @@ class Outlet:
         size = math.prod(shape) * kind.itemsize
         if size <= SMALL or size > self._slot_bytes:
             return np.empty(shape, kind)
-        self._collect()  # each time: what came back last is warm, and new pages take milliseconds
+        if self._is_small:
+            self._collect()
         lend = self.ring.loan
         found = lend(shape, kind, is_frugal=True)
+        if found is None:  # some may have come back; new pages take milliseconds
+            self._collect()
+            found = lend(shape, kind, is_frugal=True)
         if found is None:
             self._drain()
             found = lend(shape, kind)
@@ -112,12 +120,11 @@ class Outlet:
     ) -> wire.Encoded | None:
         """The message for consumers that know nothing of it; None where there is no slot for it, which is counted."""
         packer = self._packer
-        self._collect()
         try:
             packer.is_frugal = True
             try:
                 return packer.whole(stamp, message, sent_ns, has_ticket=has_ticket)
-            except wire.NoSlot:
+            except wire.NoSlot:  # some may have come back meanwhile
                 self._drain()
                 packer.is_frugal = False
                 return packer.whole(stamp, message, sent_ns, has_ticket=has_ticket)
