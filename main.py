@@ -114,9 +114,9 @@ def told() -> Iterator[None]:
     except Exception as e:
         if _exit.was_asked:  # a library's own clearing up has failed over the exit that a signal raised in it
             sys.exit(0)
-        from graph.errors import known
+        from graph.errors import translated
 
-        if not getattr(error := known(e), "is_for_people", False):
+        if not getattr(error := translated(e), "is_for_people", False):
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

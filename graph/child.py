@@ -18,7 +18,7 @@ from typing import Any
 
 from graph.build import Builder
 from graph.control import Closed, Control
-from graph.errors import CauceError, NodeError, in_words, known
+from graph.errors import CauceError, NodeError, in_words, translated
 from graph.partition import Books, Part
 from graph.site import Site
 from graph.tally import Block
@@ -46,7 +46,7 @@ def main(fd: int, parent: int) -> None:
         pass
     except BaseException as e:
         code = 1
-        if isinstance(error := known(e), CauceError):
+        if isinstance(error := translated(e), CauceError):
             _tell(control, "failed", error)
         else:
             traceback.print_exc()
@@ -135,8 +135,8 @@ def _report(control: Control, event: str, site: Site, future: Future[Any]) -> No
             _tell(control, event, site.facts)
         except Exception as e:  # a node's facts are something that pickle refuses
             _tell(control, "failed", NodeError(site.part.name, "worker", in_words(e)))
-    elif isinstance(known(error), CauceError):
-        _tell(control, "failed", known(error))
+    elif isinstance(translated(error), CauceError):
+        _tell(control, "failed", translated(error))
     else:
         _tell(control, "failed", NodeError(site.part.name, "worker", in_words(error)))
 

@@ -109,7 +109,7 @@ class OutOfDescriptors(CauceError):
         enough = min(max(1024, 4 * limit), most)
         remedy = f"run `ulimit -n {enough}` before" if enough > limit else "raise its hard limit (RLIMIT_NOFILE)"
         super().__init__(
-            f"a process may have {limit} file descriptors open, and this graph needs more of them; {remedy}, or take "
+            f"a process may have {limit} file descriptors open, and more are needed; {remedy}, or take "
             "placement=threads, which needs fewer"
         )
 
@@ -120,11 +120,11 @@ class OutOfDescriptors(CauceError):
 
 def in_words(e: BaseException) -> str:
     """An exception in one line; errors that are written for people speak for themselves."""
-    error = known(e)
+    error = translated(e)
     return str(error) if getattr(error, "is_for_people", False) else f"{type(e).__name__}: {e}"
 
 
-def known(e: BaseException) -> BaseException:
+def translated(e: BaseException) -> BaseException:
     """The same error, as one of ours where it is one that any part may meet."""
     if not isinstance(e, OSError) or e.errno != errno.EMFILE:
         return e

@@ -12,7 +12,7 @@ from typing import Literal
 
 from graph import partition
 from graph.build import Builder
-from graph.errors import CauceError, known
+from graph.errors import CauceError, translated
 from graph.futures import settled
 from graph.health import Health
 from graph.partition import Books
@@ -106,9 +106,8 @@ class Runtime:
         except _Stopped:
             end = "stopped"
         except BaseException as e:
-            if not isinstance(
-                told := known(e), CauceError
-            ):  # such as Ctrl-C, where nobody has asked for a stop instead
+            told = translated(e)
+            if not isinstance(told, CauceError):  # Ctrl-C where nobody has asked for a stop instead, or a fault of ours
                 self._shut_down(loops, bounded=True)  # all the same, nothing is left behind
                 raise
             end, error = "failed", told

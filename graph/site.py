@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from graph.batch import BatchStep
 from graph.bell import Bell, SocketBell
 from graph.build import Builder
-from graph.errors import CauceError, NodeError, known
+from graph.errors import CauceError, NodeError, translated
 from graph.futures import all_of, in_turn, settled
 from graph.join import JoinInbox
 from graph.mailbox import Mailbox
@@ -199,7 +199,7 @@ class Site:
         self.mailboxes[edge].close()
 
     def _unreadable(self, edge: PlannedEdge, e: Exception) -> None:
-        if isinstance(error := known(e), CauceError):
+        if isinstance(error := translated(e), CauceError):
             self._on_failure(error)
             return
         cause = f"{edge.name}: {type(e).__name__}: {e}; the class of a message must be importable in every process"

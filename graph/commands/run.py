@@ -103,7 +103,7 @@ def stops_on_signals(runtime: Runtime) -> Iterator[None]:
         yield
         return
     before = {s: signal.signal(s, lambda *_: runtime.stop()) for s in (signal.SIGINT, signal.SIGTERM)}
-    if any(getattr(handler, "was_asked", False) for handler in before.values()):  # but a library went on all the same
+    if any(getattr(handler, "was_asked", False) for handler in before.values()):  # and a library swallowed the exit
         runtime.stop()
     try:
         yield

@@ -238,6 +238,6 @@ def test_a_run_for_which_there_are_too_few_descriptors_says_so(count, tmp_path):
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, preexec_fn=limit)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
     assert last_line(done.stderr) == (
-        f"error: a process may have {count} file descriptors open, and this graph needs more of them; "
+        f"error: a process may have {count} file descriptors open, and more are needed; "
         "run `ulimit -n 1024` before, or take placement=threads, which needs fewer"
     )
