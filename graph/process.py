@@ -23,7 +23,7 @@ from graph.plan import PlannedEdge
 from graph.spec import NodeSpec
 from graph.supervise import Restarts
 from graph.tally import BUSY_SINCE, HANDED, IN_HAND, OFFERED, TAKEN, UP, Block
-from graph.transport import memory
+from graph.transport import copies, memory
 from graph.transport.memory import Handle
 from graph.transport.ring import RingSpec
 
@@ -74,7 +74,11 @@ class Process:
         signals = signal.pthread_sigmask(signal.SIG_BLOCK, HEARD_BY_PARENT)
         try:
             self._popen = subprocess.Popen(
-                [sys.executable, "-c", main], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, close_fds=True
+                [sys.executable, "-c", main],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                close_fds=True,
+                env=copies.environment(os.environ),
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, signals)

@@ -39,6 +39,8 @@ class Feed:
     warm: int = WARM_UP
     pause_s: float = 0.0
     """Rests so long before the first frame that counts, and notes what the other processes use meanwhile."""
+    waits: bool = False
+    """Waits while there is no room, and makes up for it after, as all peers do; ours, live, turns frames away."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,8 @@ def hop_nodes(path: Path, feed: Feed, *, readers: int, use: Use, policy: str, **
 
 def _camera(path: Path, feed: Feed) -> dict[str, Any]:
     return {
-        "_target_": f"{HERE}.Camera", "folder": str(path), "feed": asdict(feed), "realtime": feed.fps > 0,
+        "_target_": f"{HERE}.Camera", "folder": str(path), "feed": asdict(feed),
+        "realtime": feed.fps > 0 and not feed.waits,
         "worker": "camera", "stall_after_s": None,
     }  # fmt: skip
 

@@ -131,7 +131,7 @@ def graph(table: Table) -> None:
 
 def _sustains(contender: Contender, scale: Scale, rate: float) -> bool:
     """Whether all frames of a run at this rate arrive, and those at its end no later than those at its start."""
-    feed = Feed(scale.frame_bytes, fps=rate, n=max(8, int(rate * 2 * scale.seconds)))
+    feed = Feed(scale.frame_bytes, fps=rate, n=max(8, int(rate * 2 * scale.seconds)), waits=True)
     run = contender.graph(feed, work_s=WORK_S)
     if not run.consumers or not run.producer or len(run.consumers[0].rows) < feed.n:
         got = len(run.consumers[0].rows) if run.consumers else 0

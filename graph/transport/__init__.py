@@ -2,6 +2,7 @@
 
 memory    what both ends ask of a transport, and which one the placement chose
 ring      the slots of one output, and how many use each
+copies    how large arrays get there: past the processor's cache
 views     arrays on them, and who still looks at which
 iceoryx   the same in memory of iceoryx2, an extra
 samples   a writer and a reader of its samples
