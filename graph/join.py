@@ -75,6 +75,9 @@ class JoinInbox:
         """Mailboxes where more comes than any anchor can ask for: each asks for its own origin, which is there."""
         joined = any(i.edge.policy != "hold" for inputs_ in self._others.values() for i in inputs_)
         self._newest_wins = joined and all(i.edge.policy == "latest" for i in self._anchors)
+        all_inputs = (*self._anchors, *(i for inputs_ in self._others.values() for i in inputs_))
+        self._meeting = [(i.edge.port, i.mailbox) for i in all_inputs] if node.meets else []
+        """Ports and their mailboxes, the anchor's first, where the heads of all are nearly always of one capture."""
 
     def is_over(self) -> bool:
         """Whether nothing more can come."""
@@ -101,6 +104,8 @@ class JoinInbox:
 
     def take(self) -> Taken | None:
         """The next set of inputs, or None as long as nothing is decided."""
+        if self._meeting and (met := self._met()) is not None:
+            return met
         for mailbox in self._mixed:
             mailbox.keep_only(self._origins)
         anchor = self._next_anchor()
@@ -108,6 +113,21 @@ class JoinInbox:
             self._expire()
             return None
         return self._take_with(anchor, self._newest_complete(anchor))
+
+    def _met(self) -> Taken | None:
+        """What all inputs have of the same capture, where that comes next by each of them."""
+        first, messages = None, {}
+        for port, mailbox in self._meeting:
+            if (packet := mailbox.head()) is None or packet.message is None:
+                return None
+            first = first or packet
+            if packet.stamp.seq != first.stamp.seq:
+                return None
+            messages[port] = packet.message
+        for _, mailbox in self._meeting:
+            mailbox.take()
+        assert first is not None
+        return first, messages
 
     def _expire(self) -> None:
         """Drop what no anchor can match any more: it would keep its source from letting others in."""

@@ -83,6 +83,18 @@ class PlannedNode:
         return len({e.port for e in triggers}) > 1 and len({o for e in triggers for o in e.origins}) > 1
 
     @property
+    def meets(self) -> bool:
+        """Whether each capture of one origin comes by all its inputs, or word that it brings nothing, once, in order.
+
+        Nothing else decides then what is processed together, neither the clock nor room.
+        """
+        edges = self.edges
+        if self.spec.batch is not None or len(edges) < 2 or len({e.port for e in edges}) < len(edges):
+            return False
+        is_kept = all(e.policy == "block" and e.max_age_ms is None and not e.repeats for e in edges)
+        return is_kept and len({origin for e in edges for origin in e.origins}) == 1
+
+    @property
     def is_source(self) -> bool:
         """Whether it has no input."""
         return not self.ports.inputs

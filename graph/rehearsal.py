@@ -27,6 +27,7 @@ from graph.node import Node, Stamp
 from graph.placement import WorkerSpec
 from graph.plan import PlannedEdge, PlannedNode
 from graph.ports import ports_of
+from graph.rendezvous import Rendezvous
 from graph.spec import NodeSpec
 from graph.step import Step, Wiring
 from graph.tally import EdgeTally, Tally
@@ -139,29 +140,32 @@ class Loopback:
         self._bell = SocketBell("rehearsal", has_help=False)
         boxes: Mapping[PlannedEdge, Mailbox]  # of the classes that real ones have: caches tell them apart
         inbox: Mailbox | JoinInbox
+        meeting = None
         if len(edges) > 1:
             boxes = matched = {e: MatchingMailbox(e.capacity, bell=self._bell, tells_absence=True) for e in edges}
-            inbox = JoinInbox(node, matched, lossless=False)
+            inbox, meeting = JoinInbox(node, matched, lossless=False), Rendezvous(matched.values())
         else:
             inbox = Mailbox(edges[0].capacity, bell=self._bell)
             boxes = {edges[0]: inbox}
         self._step = WorkStep(node, Wiring(tally=Tally(is_sink=False)), Builder([__name__]), inbox=inbox, home=self)
         self._step.setup()
-        self._ends = [self._connected(e, boxes[e], None if len(edges) > 1 else self._step) for e in edges]
+        self._ends = [self._connected(e, boxes[e], meeting) for e in edges]
         self._words = np.zeros(SMALL // 64, np.uint8)
         self._seq = 0
         self._bell.wait(0)
         self.play()  # the first message tells the form of all others
 
-    def _connected(self, edge: PlannedEdge, mailbox: Mailbox, taker: WorkStep | None) -> tuple[Outlet, Link, Inlet]:
+    def _connected(self, edge: PlannedEdge, mailbox: Mailbox, meeting: Rendezvous | None) -> tuple[Outlet, Link, Inlet]:
         """Both ends of an edge."""
+        taker = self._step if meeting is None else None
         spec = RingSpec(slots=4, slot_bytes=2 * SMALL, touched=4, readers=1)
         ours, theirs = socket.socketpair()
         handle = memory.create(spec)
         try:
             ring = memory.writer(handle, spec)
             link = Link(edge, ring, self._bell, EdgeTally())
-            inlet = Inlet(mailbox, self._bell, theirs, memory.reader(handle, spec), on_error=_raised, taker=taker)
+            reader = memory.reader(handle, spec)
+            inlet = Inlet(mailbox, self._bell, theirs, reader, on_error=_raised, taker=taker, meeting=meeting)
         finally:
             memory.close(handle)
         outlet = Outlet(ring, [link])

@@ -28,6 +28,7 @@ from graph.partition import Books, Output, Part
 from graph.placement import WorkerSpec
 from graph.plan import PlannedEdge, PlannedNode
 from graph.rehearsal import Rehearsal
+from graph.rendezvous import Rendezvous
 from graph.source import SourceStep
 from graph.step import Picky, Step, Way, Wiring
 from graph.supervise import stack_of
@@ -68,6 +69,7 @@ class Site:
         self._outlets: dict[Output, Lender] = {}
         self._links: dict[PlannedEdge, Link] = {}
         self._inlets: dict[PlannedEdge, Inlet] = {}
+        self._meetings: dict[str, Rendezvous] = {}
         self.steps: dict[str, Step] = {}
         self._stopping = False
         self._make_workers()
@@ -115,6 +117,8 @@ class Site:
                 self.mailboxes[edge] = box
                 if isinstance(box, MatchingMailbox):
                     self._matched[edge] = box
+            if node.meets:
+                self._meetings[node.name] = Rendezvous(self.mailboxes[e] for e in node.edges)
 
     def _make_outlets(self, rings: Mapping[Output, Handle]) -> None:
         for output, spec in self.part.rings.items():
@@ -183,7 +187,8 @@ class Site:
         try:
             bell, on_error, taker = worker.bell, partial(self._unreadable, edge), self._direct(edge)
             reader = memory.reader(ring, spec)
-            inlet = Inlet(self.mailboxes[edge], bell, end, reader, on_error=on_error, taker=taker)
+            meeting = self._meetings.get(edge.target)
+            inlet = Inlet(self.mailboxes[edge], bell, end, reader, on_error=on_error, taker=taker, meeting=meeting)
             self._inlets[edge] = inlet
             if taker is not None and edge.policy == "block":
                 taker.pull = inlet.pull

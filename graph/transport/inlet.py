@@ -13,6 +13,7 @@ from graph.bell import Bell, SocketBell
 from graph.mailbox import Mailbox
 from graph.node import Stamp, of_fields
 from graph.packet import Ticket
+from graph.rendezvous import Rendezvous
 from graph.tally import Cause
 from graph.transport import wire
 from graph.transport.form import Known, learned
@@ -50,12 +51,15 @@ class Inlet:
         *,
         on_error: Callable[[Exception], None],
         taker: Taker | None = None,
+        meeting: Rendezvous | None = None,
     ) -> None:
         assert isinstance(bell, SocketBell)
         self._forms: dict[int, Known] = {}
         self._waiting = mailbox.packets
         self._mailbox, self._bell, self._socket, self._on_error = mailbox, bell, end, on_error
-        self._ring, self._taker = ring, taker
+        self._ring, self._taker, self._meeting = ring, taker, meeting
+        if meeting is not None:
+            meeting.join(mailbox, self)
         self._lease, self._settle = ring.lease, ring.settle
         ring.on_end(self._is_read)
         self._queue: QueueReader | None = None
@@ -104,8 +108,15 @@ class Inlet:
                     self._on_error(OSError(errno.EMFILE, "no descriptor is left for the queue of an edge"))
                     return
                 self._queue = QueueReader(*descriptors)
-                alone = None if self._taker is None else partial(self._pass_on, self._queue, self._taker)
-                self._bell.watch(self._queue.event, self.drain, is_urgent=not self._tells, alone=alone)
+                self._watch(self._queue)
+
+    def _watch(self, queue: QueueReader) -> None:
+        if (meeting := self._meeting) is not None:
+            drain, when = partial(meeting.drain, self._mailbox), partial(meeting.awaits, self._mailbox)
+            self._bell.watch(queue.event, drain, is_urgent=False, when=when)
+            return
+        alone = None if self._taker is None else partial(self._pass_on, queue, self._taker)
+        self._bell.watch(queue.event, self.drain, is_urgent=not self._tells, alone=alone)
 
     def _take_all(self) -> None:
         """Take in what the queue holds. The lock is held."""

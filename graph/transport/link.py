@@ -37,6 +37,9 @@ class Link:
         self._is_heard = False
         """Whether the consumer has said that it reads."""
         self._number = 0
+        """How many messages were sent to it."""
+        self._limit = 0
+        """How many there may be by what is known of those it has taken."""
         self._slots: dict[int, int] = {}
         """How often the consumer uses each slot."""
         self._kept: dict[int, Sequence[object]] = {}
@@ -47,12 +50,12 @@ class Link:
         self._lock = Lock()
         self.is_short = False
         """Whether the producer waits for what the consumer gives back; else that need not wake it."""
-        self.is_plain = not (edge.tells_absence or edge.is_picky or edge.every > 1)
-        """Whether every message is for it, and nothing else has to be told."""
+        self.is_plain = not (edge.is_picky or edge.every > 1)
+        """Whether every message is for it."""
         self.waits = edge.policy == "block"
         """Whether the producer waits for slots, so that each has to be told."""
         self._has_ended = False
-        self._told: dict[str, Stamp] = {}
+        self.told: dict[str, Stamp] = {}
         """The last capture of each origin that was offered; kept only where absence matters."""
 
     def connect(self, end: socket.socket, *, is_new: bool, counts_captures: bool) -> None:
@@ -71,7 +74,7 @@ class Link:
             except ConnectionError:  # it is gone already
                 end.close()
                 return
-            self._socket, self._number = end, 0
+            self._socket, self._number, self._limit = end, 0, 0
             self._is_heard = not self._ring.awaits_readers
             if is_new:
                 self._tell_absences()
@@ -96,7 +99,9 @@ class Link:
         queue = self._queue
         if queue is None:
             return True
-        return self._is_heard and self._number - queue.taken < self._capacity and queue.has_room()
+        if self._number >= self._limit:
+            self._limit = queue.taken + self._capacity if self._is_heard else 0
+        return self._number < self._limit and queue.has_room()
 
     def ask(self) -> None:
         """Have the consumer tell when there is more room, or a slot comes back. Whoever asks has to look once more."""
@@ -107,21 +112,20 @@ class Link:
     def _tell_absences(self) -> None:
         """Tell a new consumer what it will not get, so that nobody behind it waits for that. The lock is held."""
         assert self._queue is not None
-        for stamp in self._told.values():
+        for stamp in self.told.values():
             self._queue.put(wire.absence(stamp).datagram)
 
     def wants(self, stamp: Stamp, message: Any) -> bool:
         """Whether there is a message, and it is to be sent or counted as lost; one that is left out is counted here."""
-        if not self.is_plain:
-            if self.edge.is_picky and stamp.origin not in self.edge.origins:
-                return False
-            if self.edge.tells_absence:
-                self._told[stamp.origin] = stamp
-            cells = self.tally.cells
-            if message is not None and cells[OFFERED] % self.edge.every:
-                cells[OFFERED] += 1
-                cells[THINNED] += 1
-                return False
+        if self.edge.is_picky and stamp.origin not in self.edge.origins:
+            return False
+        if self.edge.tells_absence:
+            self.told[stamp.origin] = stamp
+        cells = self.tally.cells
+        if message is not None and cells[OFFERED] % self.edge.every:
+            cells[OFFERED] += 1
+            cells[THINNED] += 1
+            return False
         return message is not None
 
     def wants_absence(self, stamp: Stamp) -> bool:

@@ -35,7 +35,8 @@ class Outlet:
         """Whether the slot that came back last is best: of large ones part is still in its reader's cache."""
         self.policy: Policy = "block" if any(link.edge.policy == "block" for link in links) else "latest"
         self._packer = Packer(ring)
-        self.tells_absence = any(link.edge.tells_absence for link in links)
+        self._telling = [link for link in links if link.edge.tells_absence]
+        self.tells_absence = bool(self._telling)
         for link in links:
             link.waits = self.policy == "block"
         self._is_plain = all(link.is_plain for link in links)
@@ -89,8 +90,12 @@ class Outlet:
     def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """Send a message to all that want it; None: there is none for this capture."""
         if self._is_plain:
+            for link in self._telling:
+                link.told[stamp.origin] = stamp
             if message is not None:
                 self._send(self.links, stamp, message, sent_ns, ticket)
+            elif self._telling:
+                self._tell_absence(self._telling, stamp)
             return
         takers = [link for link in self.links if link.wants(stamp, message)]
         if takers:

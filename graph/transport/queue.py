@@ -36,6 +36,7 @@ _SIZE_BYTES = (_BEHIND + _BACK) * _WORD
 _WRAPPED = -1  # in place of where the next datagram begins: at the start of the circle
 _FULL = SIZE // _WORD - 1  # what is read and what is written would else be the same position again
 _END = 8  # words that are kept for the last datagram
+_TWO = 2 * (LARGEST // _WORD + 1)  # words of two of the largest datagrams, of which one may not fit before the end
 
 _ONCE, _ALWAYS = 1, 2  # what a writer asks for: to be told of the next change, or of each
 HELLO = b"queue"  # what comes with the descriptors
@@ -83,7 +84,7 @@ class QueueWriter:
 
     def has_room(self) -> bool:
         """Whether `put` would take a datagram of any size."""
-        return self._used() + 2 * (LARGEST // _WORD + 1) <= _FULL - _END
+        return self._room >= _TWO or self._used() + _TWO <= _FULL - _END
 
     def put(self, data: bytes, *, is_last: bool = False) -> bool:
         """Append a datagram; False where there is no room, which there always is for a short last one."""

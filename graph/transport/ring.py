@@ -105,6 +105,8 @@ class RingWriter:
     @property
     def has_free(self) -> bool:
         """Whether `acquire` would give a slot."""
+        if self._free:
+            return True
         with self._lock:
             self._collect()
             return bool(self._free)

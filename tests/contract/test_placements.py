@@ -110,6 +110,24 @@ def sampled(out: Path) -> dict[str, Any]:
     }
 
 
+def lopsided(out: Path) -> dict[str, Any]:
+    """One input of a join says nothing for long while the other has much to say and little room for it."""
+    narrow = {"policy": "block", "capacity": 2}
+    return {
+        "src": toy("Count", n=60, worker="a"),
+        "quiet": toy("Add", mute=20, k=-19, inputs={"x": "mod"}, worker="b"),
+        "mod": toy("Add", k=19, inputs={"x": "src"}),
+        "never": toy("Add", mute=1, inputs={"x": "src"}, worker="b"),
+        "slow": toy("Add", k=100, busy_ms=0.5, inputs={"x": {"source": "src", **narrow}}, worker="c"),
+        "most": toy("Both", inputs={"a": {"source": "quiet", **narrow}, "b": {"source": "slow", **narrow}}),
+        "all": toy("Sum", inputs={"a": {"source": "slow", **narrow}, "b": {"source": "never", **narrow}}),
+        "none": toy("Sum", inputs={"a": {"source": "never", **narrow}, "b": {"source": "slow", **narrow}}),
+        "out": toy("WriteWord", path=str(out), inputs={"word": "most"}, worker="a"),
+        "write": toy("WriteWord", path=f"{out}.all", inputs={"word": "all"}, worker="b"),
+        "nobody": toy("WriteWord", path=f"{out}.none", inputs={"word": "none"}, worker="b"),
+    }
+
+
 def pictures(out: Path) -> dict[str, Any]:
     """Arrays, made in place and elsewhere, to several consumers, of which one wants few and one samples."""
     return {
@@ -126,7 +144,10 @@ def pictures(out: Path) -> dict[str, Any]:
     }
 
 
-GRAPHS = {g.__name__: g for g in (chain, diamond, needed, held, merged, remerged, aligned, batched, sampled, pictures)}
+GRAPHS = {
+    g.__name__: g
+    for g in (chain, diamond, needed, held, merged, remerged, aligned, batched, sampled, lopsided, pictures)
+}
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

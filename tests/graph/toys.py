@@ -483,6 +483,16 @@ class Pick(Node):
         return b if b is not None and a.number % 2 else a
 
 
+class Environment(Node):
+    """Says what a variable of its process's environment is."""
+
+    def __init__(self, variable: str) -> None:
+        self.variable = variable
+
+    def process(self, x: Number) -> Word:
+        return Word(os.environ.get(self.variable, ""))
+
+
 class Title(Node):
     """Says the number of a picture, and whether it is whole."""
 
