@@ -1,4 +1,4 @@
-"""bench/transport and bench/step_cost.py with frames of a few kilobytes: do they work? Nothing is timed here."""
+"""bench/transport, step_cost.py and copies.py with few frames, and small ones: do they work? Nothing is timed here."""
 
 import os
 import re
@@ -65,6 +65,11 @@ def test_step_cost_shows_what_all_writes_of_a_step_take():
     out = run("bench/step_cost.py", "--quick")
     assert "shared memory: all that a step of a sink writes" in out
     assert "at most 1:" in out
+
+
+def test_copies_shows_both_ways_for_each_size():
+    out = run("bench/copies.py", "--quick")
+    assert len(re.findall(r"^  (by itself|as we do): until it is read +4 ", out, re.MULTILINE)) == 6, out
 
 
 def test_a_word_that_names_no_workload_is_refused(capsys):
