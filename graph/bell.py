@@ -174,6 +174,7 @@ class SocketBell(Bell):
             if self._closed:
                 return
             self._tell(events)
+            self.rung = True  # what was heard may be what the worker waits for from the next moment on
             self._is_parked = True  # before it looks whether the worker waits, which looks at this after it has waited
             if self._waits and not self._closed:
                 # The worker was faster. It must look at what was read, and arm again what has had its one event. From

@@ -5,8 +5,9 @@ at the rest. So the worker listens to the input alone that has told least, and w
 what has come by the others as well.
 
 That is enough where all inputs keep what they are given and tell every capture of one origin in order
-(`PlannedNode.meets`): without the one that is furthest behind nothing can be decided, and if nothing is on its way to
-that one, its origin has nothing out.
+(`PlannedNode.meets`): nothing can be decided before the one that is furthest behind tells more. Nor does it end in a
+standstill, though the others may fill up and stop whoever sends to them: if nothing is on its way to that one, it has
+told all that its origin sent, and so have the others.
 """
 
 from __future__ import annotations

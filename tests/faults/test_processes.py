@@ -502,9 +502,15 @@ def under_load(tmp_path: Path) -> dict[str, Any]:
         "p": toy("Pass", inputs={"x": "src"}, worker="b", **AGAIN),
         "q": toy("Pass", busy_ms=3, inputs={"x": {"source": "src", "every": 2}}, worker="c", **AGAIN),
         "r": toy("Pass", inputs={"x": "q"}, **AGAIN),
+        "joined": toy("Pick", inputs={"a": kept("p"), "b": kept("q")}, worker="d", **AGAIN),
         "out": toy("Album", path=str(tmp_path / "out"), inputs={"word": "p"}, worker="d", **AGAIN),
         "out2": toy("Album", path=str(tmp_path / "out2"), inputs={"word": "r"}, worker="c", **AGAIN),
+        "out3": toy("Album", path=str(tmp_path / "out3"), inputs={"word": "joined"}, **AGAIN),
     }
+
+
+def kept(source: str) -> dict[str, Any]:
+    return {"source": source, "policy": "block"}
 
 
 def killed_at_random(processes: list[Process], seconds: float) -> int:
@@ -532,12 +538,12 @@ def test_chaos_leaves_a_graph_that_works_and_books_that_balance(transport, tmp_p
         kills = killed_at_random(processes, CHAOS_S)
         until(lambda: all(p.is_ready for p in processes))
         assert not results, results
-        for name in ("out", "out2"):
+        for name in ("out", "out2", "out3"):
             seen = len(numbers(tmp_path / name))
             until(lambda name=name, seen=seen: len(numbers(tmp_path / name)) > seen + 20)
     assert results[0].end == "stopped"
     assert kills > 1
-    for name in ("out", "out2"):
+    for name in ("out", "out2", "out3"):
         assert {line.split(maxsplit=2)[2] for line in lines(tmp_path / name) if "#" in line} == {"True False"}
     assert sum(n.tally.errors for n in runtime.read_nodes()) == 0  # what Pass says of pictures that are torn
     accounted_for(runtime, kills)

@@ -802,6 +802,30 @@ def test_what_the_worker_waits_for_is_armed_again_when_the_thread_beside_it_was_
         end.close()
 
 
+def test_what_the_thread_beside_has_heard_since_the_worker_looked_is_not_lost():
+    """A note says that there is room, and comes when the worker has found none and is about to wait for it."""
+    bell, (ours, theirs) = SocketBell("test"), socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    is_short, heard = True, threading.Event()
+
+    def drain() -> None:
+        nonlocal is_short
+        theirs.recv(64)
+        is_short = False
+        heard.set()
+
+    bell.watch(theirs.fileno(), drain, is_urgent=False, when=lambda: is_short)
+    bell.wait(0)
+    bell.wait(0)  # armed, and woken by something else
+    ours.send(b"x")
+    assert heard.wait(20)
+    begin = time.monotonic()
+    bell.wait(20)  # the worker, which does not know of it
+    assert time.monotonic() - begin < 10
+    bell.close()
+    ours.close()
+    theirs.close()
+
+
 def test_what_is_armed_is_not_armed_again_before_it_has_had_its_event(monkeypatch):
     """To arm a descriptor at which there is something wakes the thread beside the worker."""
     bell, (ours, theirs), armed, read = Alone("test"), socket.socketpair(), [], []
