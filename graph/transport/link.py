@@ -38,8 +38,6 @@ class Link:
         """Whether the consumer has said that it reads."""
         self._number = 0
         """How many messages were sent to it."""
-        self._limit = 0
-        """How many there may be by what is known of those it has taken."""
         self._slots: dict[int, int] = {}
         """How often the consumer uses each slot."""
         self._kept: dict[int, Sequence[object]] = {}
@@ -74,7 +72,7 @@ class Link:
             except ConnectionError:  # it is gone already
                 end.close()
                 return
-            self._socket, self._number, self._limit = end, 0, 0
+            self._socket, self._number = end, 0
             self._is_heard = not self._ring.awaits_readers
             if is_new:
                 self._tell_absences()
@@ -99,9 +97,7 @@ class Link:
         queue = self._queue
         if queue is None:
             return True
-        if self._number >= self._limit:
-            self._limit = queue.taken + self._capacity if self._is_heard else 0
-        return self._number < self._limit and queue.has_room()
+        return self._is_heard and queue.has_taken(self._number - self._capacity + 1) and queue.has_room()
 
     def ask(self) -> None:
         """Have the consumer tell when there is more room, or a slot comes back. Whoever asks has to look once more."""

@@ -68,13 +68,16 @@ class QueueWriter:
             self._words[_ASKED] = _ALWAYS
         self._room = 0
         """Words that can be written without a look at how far was read."""
+        self._taken = 0
+        """How many messages were taken, when that was looked for last."""
         self._back = 0
         """How many slots were given back."""
 
-    @property
-    def taken(self) -> int:
-        """How many messages the reader has taken."""
-        return self._words[_TAKEN]
+    def has_taken(self, count: int) -> bool:
+        """Whether the reader has taken at least so many messages; it is looked for only where that is not known yet."""
+        if self._taken < count:
+            self._taken = self._words[_TAKEN]
+        return self._taken >= count
 
     def ask(self) -> None:
         """Have the reader tell when it next takes or gives back something. Whoever asks has to look once more."""
