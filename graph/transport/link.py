@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any
 
@@ -55,6 +55,8 @@ class Link:
         self._has_ended = False
         self.told: dict[str, Stamp] = {}
         """The last capture of each origin that was offered; kept only where absence matters."""
+        self._missed: dict[str, Stamp] = {}
+        """The same of what was offered last to a consumer that did not read yet."""
 
     def connect(self, end: socket.socket, *, is_new: bool, counts_captures: bool) -> None:
         """Send to `end` from now on.
@@ -72,10 +74,10 @@ class Link:
             except ConnectionError:  # it is gone already
                 end.close()
                 return
-            self._socket, self._number = end, 0
+            self._socket, self._number, self._missed = end, 0, {}
             self._is_heard = not self._ring.awaits_readers
             if is_new:
-                self._tell_absences()
+                self._tell_absences(self.told)
             if self._has_ended:
                 self._tell_end()
         if isinstance(self._bell, SocketBell):
@@ -105,11 +107,11 @@ class Link:
         if (queue := self._queue) is not None:
             queue.ask()
 
-    def _tell_absences(self) -> None:
+    def _tell_absences(self, told: Mapping[str, Stamp]) -> None:
         """Tell a new consumer what it will not get, so that nobody behind it waits for that. The lock is held."""
-        assert self._queue is not None
-        for stamp in self.told.values():
-            self._queue.put(wire.absence(stamp).datagram)
+        for stamp in told.values():
+            if self._queue is not None:
+                self._queue.put(wire.absence(stamp).datagram)
 
     def wants(self, stamp: Stamp, message: Any) -> bool:
         """Whether there is a message, and it is to be sent or counted as lost; one that is left out is counted here."""
@@ -146,6 +148,8 @@ class Link:
             if counts:
                 cells[OFFERED] += 1
                 cells[IN_HAND] = 1
+            if not self._is_heard:
+                self._missed = dict(self.told)
             if queue is None or not queue.put(datagram):
                 is_full = queue is not None and self._is_there()  # it does not read, and some thousand messages wait
                 if counts:
@@ -215,8 +219,9 @@ class Link:
             for kind, value in wire.notes(data):
                 if kind == wire.DONE:
                     self._tickets.pop(value, None)
-                else:
+                elif not self._is_heard:
                     self._is_heard = True
+                    self._tell_absences(self._missed)
         return self._queue is not None
 
     def _given_back(self, slot: int) -> None:

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -825,6 +825,28 @@ def test_what_the_thread_beside_has_heard_since_the_worker_looked_is_not_lost():
     bell.close()
     ours.close()
     theirs.close()
+
+
+def test_a_consumer_that_did_not_read_yet_is_told_what_it_has_missed():
+    """Else a join behind it would wait for that, and keep what its source waits for."""
+    edge = Edge()
+    edge.inlet.close()
+    edge.link.close()
+    memory.close(edge.handle)
+    edge.edge = replace(edge.edge, tells_absence=True)
+    edge.mailbox.tells_absence = edge.mailbox._is_special = True
+    edge.start_producer()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    edge.link.connect(ours, is_new=True, counts_captures=False)
+    edge.link._is_heard = False  # as where what is published before a reader is there never reaches it
+    edge.offer(0, "lost")
+    edge.offer(1, "lost")
+    edge.inlet = edge.inlet_at(theirs)
+    edge.offer(2, "comes")
+    edge.inlet.drain()
+    assert [(p.stamp.seq, p.message) for p in edge.mailbox.packets] == [(1, None), (2, "comes")]
+    assert edge.tally.dropped["lost"] == 2
+    edge.close()
 
 
 def test_what_is_armed_is_not_armed_again_before_it_has_had_its_event(monkeypatch):
