@@ -73,6 +73,7 @@ class BatchStep(WorkStep):
         moved = self._send_on()
         if self._outcome:
             return moved
+        moved |= self._pull()
         moved |= self._tell_of_nothing()
         if self._is_due():
             self._since_ns = 0

@@ -60,7 +60,10 @@ of_fields = tuple.__new__
 
 
 class Captured(NamedTuple, Generic[T]):
-    """What a source returns: a message, when the device captured it, and the device's own count where it has one."""
+    """What a source returns: a message, when the device captured it, and the device's own count where it has one.
+
+    A count that begins anew, as that of a device that was started again, is continued where it was.
+    """
 
     message: T
     captured_ns: int

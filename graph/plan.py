@@ -28,8 +28,8 @@ class PlannedEdge:
     """Source outputs whose captures may arrive on this edge."""
     is_picky: bool = False
     """Whether only captures of `origins` are sent, of those that the producer has."""
-    repeats: bool = False
-    """Whether several messages of one capture may arrive, as branches of its source were merged."""
+    copies: int = 1
+    """How many messages of one capture may arrive: several where branches of its source were merged."""
     tells_absence: bool = False
     """Whether the consumer must also hear that there will be nothing for a capture, because it combines inputs."""
 
@@ -38,6 +38,11 @@ class PlannedEdge:
         """The edge as people read it and metrics label it: "depth->fuse.depth"."""
         source = f"{self.source}.{self.output}" if self.output else self.source
         return f"{source}->{self.target}.{self.port}"
+
+    @property
+    def repeats(self) -> bool:
+        """Whether several messages of one capture may arrive."""
+        return self.copies > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +75,10 @@ class PlannedNode:
         return frozenset().union(*(e.origins for e in self.edges if e.port == self.anchor))
 
     @property
-    def merges(self) -> bool:
-        """Whether several messages of one capture may drive it, and leave."""
+    def copies(self) -> int:
+        """How many messages of one capture may drive it, and leave."""
         edges = [e for e in self.edges if e.port == self.anchor]
-        known: frozenset[str] = frozenset().union(*(e.origins for e in edges))
-        return any(e.repeats for e in edges) or sum(len(e.origins) for e in edges) > len(known)
+        return max((sum(e.copies for e in edges if o in e.origins) for e in edges for o in e.origins), default=1)
 
     @property
     def aligns(self) -> bool:

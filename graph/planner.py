@@ -18,7 +18,6 @@ from graph.spec import EdgeSpec, NodeSpec, Policy, parse_nodes, switched_off
 
 DEFAULT_CAPACITY: Mapping[Policy, int] = {"latest": 1, "block": 4, "hold": 1}
 JOIN_WINDOW = 64  # captures that a join keeps while its slowest input is under way
-JOIN_LEAST = 2  # what is nearest in time so far, and what tells that nothing is nearer
 
 
 def make_plan(nodes: Any, placement: Any, builder: Builder | None = None) -> Plan:
@@ -165,15 +164,16 @@ class _Planner:
         for (port, edge), known in zip(alive, origins, strict=True):
             node, _, output = edge.source.partition(".")
             policy: Policy = "block" if lossless and edge.policy == "latest" else edge.policy
-            capacity = edge.capacity or self._capacity(policy, spec, earlier[node], known)
-            if joined and policy != "hold":
-                wide = edge.capacity is None and (policy == "latest" or aligned)
-                capacity = JOIN_WINDOW if wide else max(capacity, JOIN_LEAST) if policy == "block" else capacity
+            capacity, copies = edge.capacity or self._capacity(policy, spec, earlier[node], known), earlier[node].copies
+            if joined and policy != "hold" and edge.capacity is None and (policy == "latest" or aligned):
+                capacity = JOIN_WINDOW
+            elif len(alive) > 1 and policy == "block":  # one more, to tell that nothing more comes of a capture
+                capacity = max(capacity, copies + 1)
             kind = self.ports[node].outputs[output].type
             age = None if lossless and policy != "hold" else edge.max_age_ms
             yield PlannedEdge(
                 node, output, spec.name, port, kind, policy, capacity, edge.every, age, known,
-                is_picky=edge.only is not None, repeats=earlier[node].merges,
+                is_picky=edge.only is not None, copies=copies,
             )  # fmt: skip
 
     def _origins(self, name: str, port: str, edge: EdgeSpec, known: frozenset[str]) -> frozenset[str]:

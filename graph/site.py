@@ -190,10 +190,11 @@ class Site:
             meeting = self._meetings.get(edge.target)
             inlet = Inlet(self.mailboxes[edge], bell, end, reader, on_error=on_error, taker=taker, meeting=meeting)
             self._inlets[edge] = inlet
-            if taker is not None and edge.policy == "block":
-                taker.pull = inlet.pull
+            step = self.steps[edge.target]
+            if isinstance(step, WorkStep) and edge.policy == "block":
+                step.pulls = {**step.pulls, edge: inlet.pull}
             worker.rehearsal = worker.rehearsal or Rehearsal()
-            worker.rehearsal.follow(self.steps[edge.target])
+            worker.rehearsal.follow(step)
         finally:
             memory.close(ring)
 

@@ -22,6 +22,8 @@ class SourceStep(Step):
         super().__init__(planned, wiring, builder)
         self._door, self._lossless, self._frames = door, lossless, frames
         self._seqs = self.tally.seqs
+        self._shifts = [0] * len(self._seqs)
+        """By output: what is added to the device's own count, which begins anew with the device."""
         origin = self.spec.name
         self._outputs = {
             name: (i, f"{origin}.{name}" if name else origin, kind, self.targets[name])
@@ -103,7 +105,10 @@ class SourceStep(Step):
         missing, expected = 0, self._seqs[index]
         if seq is None:
             seq = expected
-        elif (seq := int(seq)) > expected > 0:
+        elif (seq := int(seq) + self._shifts[index]) < expected:  # stamps go on, as joins take what is less for past
+            self._shifts[index] += expected - seq
+            seq = expected
+        elif seq > expected > 0:
             missing = seq - expected
         self._seqs[index] = seq + 1
         if may_enter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from time import monotonic_ns
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from graph.join import JoinInbox
 from graph.mailbox import Mailbox
 from graph.node import Contract, Stamp
 from graph.packet import Ticket
-from graph.plan import PlannedNode
+from graph.plan import PlannedEdge, PlannedNode
 from graph.step import Step, Wiring
 from graph.tally import BOUNDS_NS, BUSY_SEQ, BUSY_SINCE, TOTAL, WAITING
 
@@ -72,8 +72,11 @@ class WorkStep(Step):
         self._silence: Silence | None = None
         self.is_idle = False
         """Whether nothing waited when `advance` was called last, and a message could be processed."""
-        self.pull: Callable[[], bool] | None = None
-        """Gives the node the next message of its edge by `take_over`, if one has come; whether one has."""
+        self.pulls: Mapping[PlannedEdge, Callable[[], bool]] = {}
+        """By edges from other processes that keep their messages: take in what has come; whether anything has.
+
+        A worker that is never at rest hears of nothing else that is not urgent.
+        """
 
     def setup(self) -> None:
         """See `Step.setup`."""
@@ -92,13 +95,20 @@ class WorkStep(Step):
             self.end()
             return False
         self.is_idle = True
-        if self.pull is not None and self.pull():
+        if self._sole_mailbox is not None and self.pulls and self._pull():
             return True
         if self._silence is not None:
             self.due_ns = self._silence.look(self.tally.steps)
             if not self.due_ns:
                 self._tell_silence()
         return False
+
+    def _pull(self) -> bool:
+        """Take in what has come from other processes; whether anything has."""
+        moved = False
+        for pull in self.pulls.values():
+            moved |= pull()
+        return moved
 
     def end(self) -> None:
         """See `Step.end`."""
@@ -120,6 +130,8 @@ class WorkStep(Step):
         return True
 
     def _advance_joined(self, join: JoinInbox) -> bool:
+        if self.pulls:  # also while it has something to do: another input may never rest
+            self._pull()
         taken = join.take()
         if taken is None:
             return False

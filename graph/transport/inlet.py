@@ -118,10 +118,12 @@ class Inlet:
         alone = None if self._taker is None else partial(self._pass_on, queue, self._taker)
         self._bell.watch(queue.event, self.drain, is_urgent=not self._tells, alone=alone)
 
-    def _take_all(self) -> None:
-        """Take in what the queue holds. The lock is held."""
-        if self._queue is not None and self._has_some(self._queue):
-            self._take(self._queue)
+    def _take_all(self) -> bool:
+        """Take in what the queue holds; whether it held anything. The lock is held."""
+        if self._queue is None or not self._has_some(self._queue):
+            return False
+        self._take(self._queue)
+        return True
 
     def _has_some(self, queue: QueueReader) -> bool:
         """Whether the queue holds something. The lock is held."""
@@ -149,20 +151,22 @@ class Inlet:
         self._hand(packet, queue, taker)
 
     def pull(self) -> bool:
-        """Give the node, which is idle, the next message, past its empty mailbox; whether there is something now.
+        """Take in what an edge that keeps its messages has in its queue; whether the node has something now.
 
-        For an edge that keeps all its messages: they may as well wait in the queue.
+        A node that may be given messages past its mailbox, and is idle, gets the next one: the rest may as well wait.
         """
-        queue, taker = self._queue, self._taker
-        if queue is None or taker is None or not (self._left or queue.may_have_news):
+        queue = self._queue
+        if queue is None or not (self._left or queue.may_have_news):
             return False
         with self._lock:
+            if self._taker is None:
+                return self._take_all()
             if self._waiting:  # the thread beside was faster
                 return True
             if not self._has_some(queue):
                 return False
             packet = self._next(queue)
-        self._hand(packet, queue, taker)
+        self._hand(packet, queue, self._taker)
         return True
 
     def _next(self, queue: QueueReader) -> Arrived | None:

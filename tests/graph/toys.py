@@ -68,7 +68,9 @@ class Stereo(Node):
         if self.i >= self.n:
             raise EndOfStream
         i, self.i = self.i, self.i + 1
-        t = int(i * 10e6)
+        if self.realtime:
+            time.sleep(0.005)
+        t = time.monotonic_ns() if self.realtime else int(i * 10e6)
         right = Captured(Number(100 + i), t + int(self.skew_ms * 1e6)) if i % 2 == 0 else None
         return Pair(Captured(Number(i), t), right)
 
