@@ -9,8 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from graph import supervise
 from graph.planner import make_plan
 from graph.process import Process
 from graph.runtime import Result, Runtime
-from tests.graph.helpers import BUILDER, drops, lines, toy
+from tests.graph.helpers import BUILDER, beside, drops, lines, toy, until
 from tests.transports import TRANSPORTS, shared
 
 ROOT = Path(__file__).parents[2]
@@ -43,26 +43,9 @@ def ran(nodes: dict[str, Any], **workers: Any) -> tuple[Result, Runtime]:
     return runtime.run(), runtime
 
 
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.01)
-    return found
-
-
-@contextmanager
-def running(nodes: dict[str, Any], **workers: Any) -> Iterator[tuple[Runtime, list[Result]]]:
+def running(nodes: dict[str, Any], **workers: Any) -> AbstractContextManager[tuple[Runtime, list[Result]]]:
     """A graph that runs beside the test, which is over when the test is."""
-    runtime = made(nodes, **workers)
-    results: list[Result] = []
-    thread = threading.Thread(target=lambda: results.append(runtime.run()))
-    thread.start()
-    try:
-        yield runtime, results
-    finally:
-        runtime.stop()
-        thread.join()
+    return beside(made(nodes, **workers))
 
 
 def numbers(path: Path) -> list[int]:

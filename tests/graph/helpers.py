@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +44,28 @@ def plan(placement: str = "inline", **nodes: Any) -> Plan:
 def run(placement: str = "inline", *, frames: int | None = None, **nodes: Any) -> tuple[Result, Runtime]:
     runtime = Runtime(plan(placement, **nodes), BUILDER, frames=frames)
     return runtime.run(), runtime
+
+
+@contextmanager
+def beside(runtime: Runtime) -> Iterator[tuple[Runtime, list[Result]]]:
+    """A run beside the test, which is over when the test is."""
+    results: list[Result] = []
+    thread = threading.Thread(target=lambda: results.append(runtime.run()))
+    thread.start()
+    try:
+        yield runtime, results
+    finally:
+        runtime.stop()
+        thread.join()
+
+
+def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+    """What a condition gives as soon as it holds."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.01)
+    return found
 
 
 def lines(path: Path) -> list[str]:
