@@ -26,6 +26,7 @@ from graph.transport.ring import RingSpec
 log = logging.getLogger(__name__)
 SILENT_S = 15.0  # an actor that tells nothing for so long hangs as a whole, or its machine cannot be reached
 STACK_S = 1.0
+UNHEARD = 100_000  # captures that a source may make while its actor tells nothing, and more
 
 
 class Cluster:
@@ -83,6 +84,7 @@ class ClusterProcess(Process):
         self._generation += 1
         self._how = ""
         self.is_to_restart = False
+        self._pass_over_numbers()
         self._told[:] = self._block.raw
         resources = dict(self.worker.resources)
         options = {
@@ -106,6 +108,12 @@ class ClusterProcess(Process):
             return Start(self.part, edges, plugins, level, [*sys.path, os.getcwd()], counts, theta_ns, cut)
 
         line.start(started)
+
+    def _pass_over_numbers(self) -> None:
+        """Let sources go on with higher numbers than those of the captures that a dead actor did not report."""
+        for tally in self.books.nodes.values():
+            for i, number in enumerate(tally.seqs):
+                tally.seqs[i] = number and number + UNHEARD
 
     def _tell(self, kind: str, *values: Any, fds: Any = ()) -> None:
         if self._line is not None and self.is_up:

@@ -177,6 +177,8 @@ def test_an_actor_that_is_killed_is_started_again(cluster, victim: str, tmp_path
     thread.join()
     assert results[0].end == "stopped", results[0].error
     assert runtime.tally(victim).restarts == 1
+    numbers = [int(line.split()[0].partition("#")[2]) for line in lines(tmp_path / "out") if "#" in line]
+    assert numbers == sorted(set(numbers))  # also where a new source does not know how far the dead one had come
     assert books_balance(runtime)
     assert all(e.waiting >= 0 and min(e.dropped.values()) >= 0 for e in runtime.read_edges())
     wait_for(lambda: not any(is_alive(pid) for path in told.values() for _, pid in pids(path)))
