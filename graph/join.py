@@ -6,7 +6,7 @@ So a capture is decided as soon as each input has told as far, and no input is e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Any, TypeAlias
@@ -18,6 +18,9 @@ from graph.plan import PlannedEdge, PlannedNode
 
 Taken: TypeAlias = tuple[Packet, dict[str, Any] | None]
 """The packet that drives a step, and the messages by port; None: its capture brings nothing, which is to be told on."""
+
+
+PATIENCE_NS = 1_000_000_000  # that long the captures of one live source may keep it waiting for those of another
 
 
 class _Undecided(Exception):
@@ -73,6 +76,8 @@ class JoinInbox:
         self._origins = frozenset().union(*(a.edge.origins for a in self._anchors))
         self._mixed = [i.mailbox for inputs_ in inputs.values() for i in inputs_ if self._origins < i.edge.origins]
         """Mailboxes where more comes than any anchor can ask for: each asks for its own origin, which is there."""
+        self._is_mixed = len({o for e in node.edges for o in e.origins}) > 1
+        """Whether captures of one origin may be in the way of those of another."""
         joined = any(i.edge.policy != "hold" for inputs_ in self._others.values() for i in inputs_)
         self._newest_wins = joined and all(i.edge.policy == "latest" for i in self._anchors)
         all_inputs = (*self._anchors, *(i for inputs_ in self._others.values() for i in inputs_))
@@ -109,10 +114,30 @@ class JoinInbox:
         for mailbox in self._mixed:
             mailbox.keep_only(self._origins)
         anchor = self._next_anchor()
-        if anchor is None:
+        taken = None if anchor is None else self._take_with(anchor, self._newest_complete(anchor))
+        if taken is None and (anchor is None or self._is_mixed):
             self._expire()
+            taken = self._take_other()
+        return taken
+
+    def _take_other(self) -> Taken | None:
+        """The inputs around the first capture of any live source, where no room is left for what the oldest needs."""
+        if (
+            self._lossless
+            or not self._is_mixed
+            or all(i.mailbox.has_room() for inputs in self._others.values() for i in inputs)
+        ):
             return None
-        return self._take_with(anchor, self._newest_complete(anchor))
+        firsts: dict[str, tuple[_Input, Packet]] = {}
+        for anchor in self._anchors:
+            for packet in reversed(anchor.mailbox.newest_first()):
+                origin = packet.stamp.origin
+                if origin not in firsts or packet.stamp.seq < firsts[origin][1].stamp.seq:
+                    firsts[origin] = anchor, packet
+        for anchor, packet in firsts.values():
+            if (taken := self._take_with(anchor, packet)) is not None:
+                return taken
+        return None
 
     def _met(self) -> Taken | None:
         """What all inputs have of the same capture, where that comes next by each of them."""
@@ -130,21 +155,24 @@ class JoinInbox:
         return first, messages
 
     def _expire(self) -> None:
-        """Drop what no anchor can match any more: it would keep its source from letting others in."""
+        """Drop what no anchor can match any more: it would keep its source, or that of an anchor, from going on."""
         others = [i for inputs in self._others.values() for i in inputs if i.edge.policy != "hold"]
         if not any(i.mailbox.packets for i in others):
             return
-        told = [(a, a.mailbox.tells_no_more, dict(a.mailbox.told)) for a in self._anchors]
+        told = [(a, a.mailbox.tells_no_more, dict(a.mailbox.told)) for a in self._anchors]  # before what waits
+        waiting = [p.stamp for a in self._anchors for p in a.mailbox.newest_first()]
         heads = [a.mailbox.head() for a in self._anchors]
         least_ns = [_least_ns(head, seen) for head, (_, _, seen) in zip(heads, told, strict=True)]
         for i in others:
             is_by_time = bool(self._origins - i.edge.origins)  # some anchors have no capture of their own there
-            if self._lossless and is_by_time and None not in least_ns:
-                i.mailbox.make_room(min(t for t in least_ns if t is not None), self._align_ns)
-            if any(heads) or (self._lossless and is_by_time and not all(no_more for _, no_more, _ in told)):
-                continue  # one is undecided yet, or came just now; or one may come that is near in time
-            while (head := i.mailbox.head()) is not None and _is_past(head.stamp, told):
-                i.mailbox.take_this(head, "unmatched")
+            if self._lossless and is_by_time:
+                if None not in least_ns:
+                    i.mailbox.make_room(min(t for t in least_ns if t is not None), self._align_ns)
+                if any(heads) or not all(no_more for _, no_more, _ in told):
+                    continue  # one is undecided yet, or came just now; or one may come that is near in time
+            i.mailbox.expire(lambda stamp: _is_past(stamp, told) and not _is_among(stamp, waiting))
+            if not self._lossless:
+                i.mailbox.give_up(monotonic_ns() - PATIENCE_NS)
 
     def _next_anchor(self) -> _Input | None:
         """The anchor edge whose oldest packet is the oldest of all."""
@@ -179,7 +207,7 @@ class JoinInbox:
         if any(i.edge.policy == "hold" for i in inputs):
             return True
         waiting = [p.stamp for i in inputs for p in i.mailbox.newest_first()]
-        return any(s.origin == stamp.origin and s.seq == stamp.seq for s in waiting)
+        return _is_among(stamp, waiting)
 
     def _take_with(self, anchor: _Input, packet: Packet | None) -> Taken | None:
         """The set of inputs around `packet`, or its absence; None while that is open."""
@@ -253,6 +281,11 @@ def _is_past(stamp: Stamp, told: list[tuple[_Input, bool, dict[str, Stamp]]]) ->
     """Whether no anchor will match the capture `stamp`, by what each has told, and whether it may tell more."""
     same = [t for t in told if stamp.origin in t[0].edge.origins]
     return all(no_more or anchor.is_past(stamp, seen) for anchor, no_more, seen in same or told)
+
+
+def _is_among(stamp: Stamp, stamps: Sequence[Stamp]) -> bool:
+    """Whether one of them is of the same capture."""
+    return any(s.seq == stamp.seq and s.origin == stamp.origin for s in stamps)
 
 
 def _least_ns(head: Packet | None, told: Mapping[str, Stamp]) -> int | None:

@@ -45,6 +45,8 @@ class Mailbox:
         """Whether its producer is gone for now: nothing is to be waited for, but more may come."""
         self.is_abandoned = False
         """Whether its consumer has ended: nothing is kept, and nobody waits for room."""
+        self.only_joining: frozenset[str] = frozenset()
+        """Origins whose captures wait here for those of others, perhaps for long, and are not under way any more."""
         self.told: dict[str, Stamp] = {}
         """Up to where each origin has told everything; kept only where absence matters."""
         self._bell = bell
@@ -131,7 +133,7 @@ class Mailbox:
             self.told[packet.stamp.origin] = packet.stamp
             self._bell.ring()
             return
-        if self.policy == "hold":  # what is held may stay for long; its capture is not under way any more
+        if self.policy == "hold" or packet.stamp.origin in self.only_joining:
             packet = Packet(packet.stamp, packet.message, packet.sent_ns)
         with self._lock:
             if self.policy == "hold" and len(self.packets) >= HOLD_WINDOW:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from graph.mailbox import Mailbox
 from graph.node import Stamp
 from graph.packet import Packet
@@ -86,12 +88,27 @@ class MatchingMailbox(Mailbox):
         with self._lock:
             self._forget(captured_ns, align_ns)
 
+    def expire(self, is_past: Callable[[Stamp], bool]) -> None:
+        """Drop the captures that nothing can match any more."""
+        self._drop_all(lambda packet: is_past(packet.stamp))
+
+    def give_up(self, sent_ns: int) -> None:
+        """Where it is full: drop what was sent before then and waits for captures of others, whose source may wait too.
+
+        Two sources that wait for each other's captures would else stand still for ever.
+        """
+        if not self.has_room():
+            self._drop_all(lambda packet: packet.sent_ns < sent_ns and packet.stamp.origin in self.only_joining)
+
     def keep_only(self, origins: frozenset[str]) -> None:
         """Drop what comes of other origins: its consumer can match none of it, and it would take the room."""
+        self._drop_all(lambda packet: packet.stamp.origin not in origins)
+
+    def _drop_all(self, is_useless: Callable[[Packet], bool]) -> None:
         with self._lock:
             i = 0
             while i < len(self.packets):
-                if self.packets[i].stamp.origin in origins:
-                    i += 1
-                else:
+                if is_useless(self.packets[i]):
                     self._remove(i, "unmatched")
+                else:
+                    i += 1

@@ -72,6 +72,11 @@ class PlannedNode:
         """Source outputs whose captures leave by `output`."""
         if self.is_source:
             return frozenset({f"{self.name}.{output}" if output else self.name})
+        return self.driving
+
+    @property
+    def driving(self) -> frozenset[str]:
+        """Source outputs whose captures drive the node; all others only join them."""
         return frozenset().union(*(e.origins for e in self.edges if e.port == self.anchor))
 
     @property

@@ -168,7 +168,7 @@ class _Planner:
             if joined and policy != "hold" and edge.capacity is None and (policy == "latest" or aligned):
                 capacity = JOIN_WINDOW
             elif len(alive) > 1 and policy == "block":  # one more, to tell that nothing more comes of a capture
-                capacity = max(capacity, copies + 1)
+                capacity = max(capacity, copies * len(known) + 1)
             kind = self.ports[node].outputs[output].type
             age = None if lossless and policy != "hold" else edge.max_age_ms
             yield PlannedEdge(

@@ -112,6 +112,7 @@ class Site:
                     tells_absence=edge.tells_absence,
                     tally=self.books.mailboxes[edge],
                 )
+                box.only_joining = edge.origins - node.driving
                 if edge.policy == "block" and is_here:
                     box.on_room = self._homes[edge.source].bell
                 self.mailboxes[edge] = box

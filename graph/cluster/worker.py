@@ -112,8 +112,9 @@ class ClusterProcess(Process):
     def _pass_over_numbers(self) -> None:
         """Let sources go on with higher numbers than those of the captures that a dead actor did not report."""
         for tally in self.books.nodes.values():
-            for i, number in enumerate(tally.seqs):
-                tally.seqs[i] = number and number + UNHEARD
+            seqs = tally.seqs
+            for i in range(len(seqs)):
+                seqs[i] += UNHEARD if seqs[i] else 0
 
     def _tell(self, kind: str, *values: Any, fds: Any = ()) -> None:
         if self._line is not None and self.is_up:

@@ -1,0 +1,122 @@
+"""Joins of live sources: what one source captures must not stop another one for ever."""
+
+from pathlib import Path
+from time import monotonic_ns
+from typing import Any
+
+import pytest
+
+from graph import join as joins
+from graph.bell import Bell
+from graph.join import JoinInbox
+from graph.matching import MatchingMailbox
+from graph.node import Stamp
+from graph.packet import Door
+from graph.runtime import Runtime
+from tests.graph.helpers import BUILDER, beside, lines, plan, toy, until
+
+
+class Join:
+    """The inbox of a join whose first input brings `p` and `q`, of two sources, and whose second what `second` says."""
+
+    def __init__(self, second: Any, *, room: int = 3) -> None:
+        edges = [{"source": s, "policy": "block"} for s in ("p", "q")]
+        both = toy("Add", inputs={"x": edges})
+        made = plan(
+            p=toy("Count"),
+            q=toy("Count"),
+            r=toy("Count"),
+            one=both,
+            other=both,
+            join=toy("Sum", align_ms=5, inputs={"a": {"source": "one", "policy": "block"}, "b": second}),
+            out=toy("WriteWord", path="unused", inputs={"word": "join"}),
+        )
+        node = made.nodes["join"]
+        boxes = {e: MatchingMailbox(room, bell=Bell(), policy="block", tells_absence=True) for e in node.edges}
+        for edge, box in boxes.items():
+            box.only_joining = edge.origins - node.driving
+        self.inbox = JoinInbox(node, boxes, lossless=False)
+        self.a, self.b = boxes.values()
+
+
+def put(box: MatchingMailbox, *names: str) -> None:
+    """Offer captures such as "p3", made at 3 ms; "-p3": it brings nothing."""
+    for name in names:
+        capture = name.removeprefix("-")
+        stamp = Stamp(capture[0], int(capture[1:]), int(capture[1:]) * 10**6)
+        box.offer(stamp, None if name.startswith("-") else name, monotonic_ns(), None)
+
+
+def waits(box: MatchingMailbox) -> list[str]:
+    return [p.message for p in box.packets if p.message is not None]
+
+
+@pytest.fixture
+def other() -> Join:
+    return Join({"source": "other", "policy": "block"})
+
+
+@pytest.fixture
+def timed() -> Join:
+    return Join({"source": "r", "policy": "block"})
+
+
+def test_captures_whose_anchors_have_gone_leave_room_for_that_which_an_anchor_waits_for(other):
+    put(other.a, "-p1", "-p2", "q3", "p4")
+    put(other.b, "p1", "p2", "p4")
+    assert [other.inbox.take()[1] for _ in range(2)] == [None, None]  # that there is nothing is told on
+    assert other.inbox.take() is None
+    assert waits(other.b) == ["p4"]
+    put(other.b, "q3")
+    assert other.inbox.take()[1] == {"a": "q3", "b": "q3"}
+    assert other.inbox.take()[1] == {"a": "p4", "b": "p4"}
+
+
+def test_where_there_is_no_room_for_what_the_oldest_needs_another_source_goes_first(other):
+    put(other.a, "p1", "q2", "q3", "q4")
+    put(other.b, "q2", "q3")
+    assert other.inbox.take() is None
+    put(other.b, "q4")
+    assert other.inbox.take()[1] == {"a": "q2", "b": "q2"}
+    assert other.inbox.take() is None
+    put(other.b, "p1")
+    assert [other.inbox.take()[1]["b"] for _ in range(3)] == ["p1", "q3", "q4"]
+
+
+def test_a_source_waits_for_the_captures_of_another_as_long_as_it_has_patience(timed, monkeypatch):
+    put(timed.b, "r1", "r2", "r3")
+    assert timed.inbox.take() is None
+    assert waits(timed.b) == ["r1", "r2", "r3"]
+    monkeypatch.setattr(joins, "PATIENCE_NS", 0)
+    timed.b.capacity = 4
+    assert timed.inbox.take() is None
+    assert waits(timed.b) == ["r1", "r2", "r3"]  # it keeps nobody waiting
+    put(timed.b, "r4")
+    assert timed.inbox.take() is None
+    assert waits(timed.b) == []
+
+
+def test_captures_that_wait_for_those_of_another_source_are_not_under_way(timed):
+    door = Door(1, lambda: None)
+    timed.b.offer(Stamp("r", 1, 10**6), "r1", 0, door.enter())
+    assert door.is_open
+    timed.a.offer(Stamp("p", 1, 10**6), "p1", 0, door.enter())
+    assert not door.is_open
+
+
+def test_there_is_room_for_all_copies_of_a_capture_and_for_what_says_that_there_are_no_more(tmp_path: Path) -> None:
+    """The join hears for each capture that its first input has nothing, and cannot know so before the next one."""
+    kept = {"source": "twice", "policy": "block", "capacity": 1}
+    nodes = {
+        "src": toy("Count", n=10**6, realtime=True, period_ms=1),
+        "one": toy("Add", inputs={"x": "src"}),
+        "twice": toy("Add", inputs={"x": [{"source": s, "policy": "block"} for s in ("src", "one")]}),
+        "never": toy("Add", mute=1, inputs={"x": kept}),
+        "join": toy("Sum", inputs={"a": {**kept, "source": "never"}, "b": kept}),
+        "write": toy("WriteWord", path=str(tmp_path / "none"), inputs={"word": "join"}),
+        "out": toy("WriteNumber", path=str(tmp_path / "out"), inputs={"word": "twice"}),
+    }
+    made = plan("threads", **nodes)
+    assert [(e.copies, e.capacity) for e in made.nodes["join"].edges] == [(2, 3), (2, 3)]
+    with beside(Runtime(made, BUILDER)):
+        until(lambda: (tmp_path / "out").exists() and len(lines(tmp_path / "out")) > 20)
