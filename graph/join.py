@@ -6,11 +6,12 @@ So a capture is decided as soon as each input has told as far, and no input is e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from time import monotonic_ns
 from typing import Any, TypeAlias
 
+from graph.expiry import Expiry
+from graph.input import Input, is_among
 from graph.matching import MatchingMailbox
 from graph.node import Stamp
 from graph.packet import Packet
@@ -20,68 +21,34 @@ Taken: TypeAlias = tuple[Packet, dict[str, Any] | None]
 """The packet that drives a step, and the messages by port; None: its capture brings nothing, which is to be told on."""
 
 
-PATIENCE_NS = 1_000_000_000  # that long the captures of one live source may keep it waiting for those of another
-
-
 class _Undecided(Exception):
     """An input has not told far enough yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Input:
-    """One edge of a port, with its mailbox."""
-
-    edge: PlannedEdge
-    mailbox: MatchingMailbox
-
-    def has_told(self, stamp: Stamp) -> bool:
-        """Whether all that this edge has for the capture `stamp` has arrived."""
-        if self.mailbox.tells_no_more:
-            return True
-        told = self.mailbox.told.get(stamp.origin)
-        if told is not None or stamp.origin in self.edge.origins:
-            return told is not None and self._is_behind(stamp, told)
-        return self.has_told_until(stamp.captured_ns)
-
-    def has_told_until(self, captured_ns: int) -> bool:
-        """Whether everything captured up to then has arrived, of all origins of the edge, which come in order."""
-        told = dict(self.mailbox.told)
-        if self.mailbox.tells_no_more or any(s.captured_ns > captured_ns for s in told.values()):
-            return True  # of the same moment another origin may have something yet
-        everywhere = all(o in told and told[o].captured_ns >= captured_ns for o in self.edge.origins)
-        return everywhere and not self.edge.repeats
-
-    def _is_behind(self, stamp: Stamp, told: Stamp) -> bool:
-        """Whether nothing more comes of a capture where that much of its origin has been told."""
-        return stamp.seq < told.seq or (stamp.seq == told.seq and not self.edge.repeats)
-
-    def is_past(self, stamp: Stamp, told: Mapping[str, Stamp]) -> bool:
-        """Whether nothing more comes of the capture `stamp`, by what was told at some moment."""
-        return stamp.origin in told and self._is_behind(stamp, told[stamp.origin])
 
 
 class JoinInbox:
     """The inbox of a node with several edges: merges, joins and samples."""
 
     def __init__(self, node: PlannedNode, mailboxes: Mapping[PlannedEdge, MatchingMailbox], lossless: bool) -> None:
-        inputs: dict[str, list[_Input]] = {}
+        inputs: dict[str, list[Input]] = {}
         for edge in node.edges:
-            inputs.setdefault(edge.port, []).append(_Input(edge, mailboxes[edge]))
+            inputs.setdefault(edge.port, []).append(Input(edge, mailboxes[edge]))
         assert node.anchor is not None
         self._anchors = inputs.pop(node.anchor)
         self._others = inputs
+        self._all_others = [i for inputs_ in inputs.values() for i in inputs_]
+        self._all = [*self._anchors, *self._all_others]
         self._required = {p for p, port in node.ports.inputs.items() if port.required}
         self._align_ns = node.spec.align_ms * 1e6
         self._lossless = lossless
+        self._expiry = Expiry(self._anchors, self._all_others, align_ns=self._align_ns, lossless=lossless)
         self._origins = frozenset().union(*(a.edge.origins for a in self._anchors))
-        self._mixed = [i.mailbox for inputs_ in inputs.values() for i in inputs_ if self._origins < i.edge.origins]
+        self._mixed = [i.mailbox for i in self._all_others if self._origins < i.edge.origins]
         """Mailboxes where more comes than any anchor can ask for: each asks for its own origin, which is there."""
         self._is_mixed = len({o for e in node.edges for o in e.origins}) > 1
         """Whether captures of one origin may be in the way of those of another."""
-        joined = any(i.edge.policy != "hold" for inputs_ in self._others.values() for i in inputs_)
+        joined = any(i.edge.policy != "hold" for i in self._all_others)
         self._newest_wins = joined and all(i.edge.policy == "latest" for i in self._anchors)
-        all_inputs = (*self._anchors, *(i for inputs_ in self._others.values() for i in inputs_))
-        self._meeting = [(i.edge.port, i.mailbox) for i in all_inputs] if node.meets else []
+        self._meeting = [(i.edge.port, i.mailbox) for i in self._all] if node.meets else []
         """Ports and their mailboxes, the anchor's first, where the heads of all are nearly always of one capture."""
 
     def is_over(self) -> bool:
@@ -90,7 +57,7 @@ class JoinInbox:
 
     def abandon(self) -> None:
         """The node has ended: what still comes by inputs that do not drive it must keep nobody waiting."""
-        for i in (*self._anchors, *(i for inputs in self._others.values() for i in inputs)):
+        for i in self._all:
             i.mailbox.abandon()
 
     def head(self) -> Packet | None:
@@ -116,19 +83,15 @@ class JoinInbox:
         anchor = self._next_anchor()
         taken = None if anchor is None else self._take_with(anchor, self._newest_complete(anchor))
         if taken is None and (anchor is None or self._is_mixed):
-            self._expire()
+            self._expiry.look()
             taken = self._take_other()
         return taken
 
     def _take_other(self) -> Taken | None:
         """The inputs around the first capture of any live source, where no room is left for what the oldest needs."""
-        if (
-            self._lossless
-            or not self._is_mixed
-            or all(i.mailbox.has_room() for inputs in self._others.values() for i in inputs)
-        ):
+        if self._lossless or not self._is_mixed or all(i.mailbox.has_room() for i in self._all_others):
             return None
-        firsts: dict[str, tuple[_Input, Packet]] = {}
+        firsts: dict[str, tuple[Input, Packet]] = {}
         for anchor in self._anchors:
             for packet in reversed(anchor.mailbox.newest_first()):
                 origin = packet.stamp.origin
@@ -154,27 +117,7 @@ class JoinInbox:
         assert first is not None
         return first, messages
 
-    def _expire(self) -> None:
-        """Drop what no anchor can match any more: it would keep its source, or that of an anchor, from going on."""
-        others = [i for inputs in self._others.values() for i in inputs if i.edge.policy != "hold"]
-        if not any(i.mailbox.packets for i in others):
-            return
-        told = [(a, a.mailbox.tells_no_more, dict(a.mailbox.told)) for a in self._anchors]  # before what waits
-        waiting = [p.stamp for a in self._anchors for p in a.mailbox.newest_first()]
-        heads = [a.mailbox.head() for a in self._anchors]
-        least_ns = [_least_ns(head, seen) for head, (_, _, seen) in zip(heads, told, strict=True)]
-        for i in others:
-            is_by_time = bool(self._origins - i.edge.origins)  # some anchors have no capture of their own there
-            if self._lossless and is_by_time:
-                if None not in least_ns:
-                    i.mailbox.make_room(min(t for t in least_ns if t is not None), self._align_ns)
-                if any(heads) or not all(no_more for _, no_more, _ in told):
-                    continue  # one is undecided yet, or came just now; or one may come that is near in time
-            i.mailbox.expire(lambda stamp: _is_past(stamp, told) and not _is_among(stamp, waiting))
-            if not self._lossless:
-                i.mailbox.give_up(monotonic_ns() - PATIENCE_NS)
-
-    def _next_anchor(self) -> _Input | None:
+    def _next_anchor(self) -> Input | None:
         """The anchor edge whose oldest packet is the oldest of all."""
         while (anchor := self._oldest()) is not None and self._lossless:
             head = anchor.mailbox.head()
@@ -185,13 +128,13 @@ class JoinInbox:
                 break
         return anchor
 
-    def _oldest(self) -> _Input | None:
+    def _oldest(self) -> Input | None:
         heads = [
             (h.stamp.captured_ns, i, a) for i, a in enumerate(self._anchors) if (h := a.mailbox.head()) is not None
         ]
         return min(heads)[2] if heads else None
 
-    def _newest_complete(self, anchor: _Input) -> Packet | None:
+    def _newest_complete(self, anchor: Input) -> Packet | None:
         """With `latest`, the newest capture whose inputs are all there; older ones give way to it."""
         if not self._newest_wins:
             return anchor.mailbox.head()
@@ -207,9 +150,9 @@ class JoinInbox:
         if any(i.edge.policy == "hold" for i in inputs):
             return True
         waiting = [p.stamp for i in inputs for p in i.mailbox.newest_first()]
-        return _is_among(stamp, waiting)
+        return is_among(stamp, waiting)
 
-    def _take_with(self, anchor: _Input, packet: Packet | None) -> Taken | None:
+    def _take_with(self, anchor: Input, packet: Packet | None) -> Taken | None:
         """The set of inputs around `packet`, or its absence; None while that is open."""
         if packet is None:
             return None
@@ -234,13 +177,13 @@ class JoinInbox:
                 source.mailbox.take_this(what)
         return packet, messages
 
-    def _found(self, anchor: Packet) -> dict[str, tuple[_Input, Packet]] | None:
+    def _found(self, anchor: Packet) -> dict[str, tuple[Input, Packet]] | None:
         """What the other ports contribute to the capture of `anchor`, where they do; None while that is open.
 
         Every input is looked at, also where another one is open: what it drops makes room, and who waits for that may
         be the one that has to tell.
         """
-        found: dict[str, tuple[_Input, Packet]] = {}
+        found: dict[str, tuple[Input, Packet]] = {}
         is_open = False
         for port, inputs in self._others.items():
             for i in inputs:
@@ -253,7 +196,7 @@ class JoinInbox:
                     found[port] = i, packet
         return None if is_open else found
 
-    def _look(self, i: _Input, anchor: Packet) -> Packet | None:
+    def _look(self, i: Input, anchor: Packet) -> Packet | None:
         stamp = anchor.stamp
         if i.edge.policy == "hold":
             if self._lossless and not i.has_told_until(stamp.captured_ns):
@@ -275,19 +218,3 @@ class JoinInbox:
             i.mailbox.make_room(stamp.captured_ns, self._align_ns)
             raise _Undecided
         return i.mailbox.nearest(stamp.captured_ns, self._align_ns)
-
-
-def _is_past(stamp: Stamp, told: list[tuple[_Input, bool, dict[str, Stamp]]]) -> bool:
-    """Whether no anchor will match the capture `stamp`, by what each has told, and whether it may tell more."""
-    same = [t for t in told if stamp.origin in t[0].edge.origins]
-    return all(no_more or anchor.is_past(stamp, seen) for anchor, no_more, seen in same or told)
-
-
-def _is_among(stamp: Stamp, stamps: Sequence[Stamp]) -> bool:
-    """Whether one of them is of the same capture."""
-    return any(s.seq == stamp.seq and s.origin == stamp.origin for s in stamps)
-
-
-def _least_ns(head: Packet | None, told: Mapping[str, Stamp]) -> int | None:
-    """When the next capture of an anchor was made, or later: what waits, or what it has told. None: that is open."""
-    return head.stamp.captured_ns if head is not None else max((s.captured_ns for s in told.values()), default=None)

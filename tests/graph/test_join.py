@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from graph import join as joins
+from graph import expiry
 from graph.bell import Bell
 from graph.join import JoinInbox
 from graph.matching import MatchingMailbox
@@ -87,7 +87,7 @@ def test_a_source_waits_for_the_captures_of_another_as_long_as_it_has_patience(t
     put(timed.b, "r1", "r2", "r3")
     assert timed.inbox.take() is None
     assert waits(timed.b) == ["r1", "r2", "r3"]
-    monkeypatch.setattr(joins, "PATIENCE_NS", 0)
+    monkeypatch.setattr(expiry, "PATIENCE_NS", 0)
     timed.b.capacity = 4
     assert timed.inbox.take() is None
     assert waits(timed.b) == ["r1", "r2", "r3"]  # it keeps nobody waiting
