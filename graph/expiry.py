@@ -6,17 +6,14 @@ What nothing will match takes the room of what is waited for, and keeps its sour
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from time import monotonic_ns
 from typing import TypeAlias
 
-from graph.input import Input, is_among
+from graph.input import NOTHING, Input, is_among
 from graph.node import Stamp
 from graph.packet import Packet
 
-Told: TypeAlias = tuple[Input, bool, Mapping[str, Stamp]]
-"""An anchor, whether it tells no more, and how far it has told."""
-
-PATIENCE_NS = 1_000_000_000  # that long the captures of one live source may keep it waiting for those of another
+Passed: TypeAlias = tuple[Input, bool, Mapping[str, int]]
+"""An anchor, whether it tells no more, and the last capture of each origin of which nothing more comes."""
 
 
 class Expiry:
@@ -32,28 +29,35 @@ class Expiry:
         """Drop what need not be kept as things stand at this moment, when no anchor or not the oldest is decided."""
         if not any(i.mailbox.packets for i, _ in self._others):
             return
-        told = [(a, a.mailbox.tells_no_more, dict(a.mailbox.told)) for a in self._anchors]  # before what waits
+        passed = [_passed(a) for a in self._anchors]  # before what waits
         waiting = [p.stamp for a in self._anchors for p in a.mailbox.newest_first()]
         for i, is_by_time in self._others:
-            if is_by_time and self._lossless and self._may_match_by_time(i, told):
+            if is_by_time and self._lossless and self._may_match_by_time(i):
                 continue
-            i.mailbox.expire(lambda stamp: _is_past(stamp, told) and not is_among(stamp, waiting))
+            i.mailbox.expire(lambda stamp: _is_past(stamp, passed) and not is_among(stamp, waiting))
             if not self._lossless:
-                i.mailbox.give_up(monotonic_ns() - PATIENCE_NS)
+                i.mailbox.give_up()
 
-    def _may_match_by_time(self, i: Input, told: Sequence[Told]) -> bool:
+    def _may_match_by_time(self, i: Input) -> bool:
         """Whether an anchor, also one that comes later, may match by time what is left after what no anchor can."""
+        over = all(a.mailbox.tells_no_more for a in self._anchors)
+        told = [dict(a.mailbox.told) for a in self._anchors]  # before what waits
         heads = [a.mailbox.head() for a in self._anchors]
-        least_ns = [_least_ns(head, seen) for head, (_, _, seen) in zip(heads, told, strict=True)]
+        least_ns = [_least_ns(*anchor) for anchor in zip(heads, told, strict=True)]
         if None not in least_ns:
             i.mailbox.make_room(min(t for t in least_ns if t is not None), self._align_ns)
-        return any(heads) or not all(no_more for _, no_more, _ in told)
+        return any(heads) or not over
 
 
-def _is_past(stamp: Stamp, told: Sequence[Told]) -> bool:
-    """Whether no anchor will match the capture `stamp`, by what each has told, and whether it may tell more."""
-    same = [t for t in told if stamp.origin in t[0].edge.origins]
-    return all(no_more or anchor.is_past(stamp, seen) for anchor, no_more, seen in same or told)
+def _passed(anchor: Input) -> Passed:
+    origins = anchor.edge.origins | set(anchor.mailbox.told)
+    return anchor, anchor.mailbox.tells_no_more, {o: anchor.passed(o) for o in origins}
+
+
+def _is_past(stamp: Stamp, passed: Sequence[Passed]) -> bool:
+    """Whether no anchor will match the capture `stamp`."""
+    same = [p for p in passed if stamp.origin in p[0].edge.origins]
+    return all(no_more or stamp.seq <= seqs.get(stamp.origin, NOTHING) for _, no_more, seqs in same or passed)
 
 
 def _least_ns(head: Packet | None, told: Mapping[str, Stamp]) -> int | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from graph.matching import MatchingMailbox
 from graph.node import Stamp
 from graph.plan import PlannedEdge
+
+NOTHING = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +23,8 @@ class Input:
         """Whether all that this edge has for the capture `stamp` has arrived."""
         if self.mailbox.tells_no_more:
             return True
-        told = self.mailbox.told.get(stamp.origin)
-        if told is not None or stamp.origin in self.edge.origins:
-            return told is not None and self._is_behind(stamp, told)
+        if stamp.origin in self.edge.origins or stamp.origin in self.mailbox.told:
+            return stamp.seq <= self.passed(stamp.origin)
         return self.has_told_until(stamp.captured_ns)
 
     def has_told_until(self, captured_ns: int) -> bool:
@@ -34,13 +35,12 @@ class Input:
         everywhere = all(o in told and told[o].captured_ns >= captured_ns for o in self.edge.origins)
         return everywhere and not self.edge.repeats
 
-    def _is_behind(self, stamp: Stamp, told: Stamp) -> bool:
-        """Whether nothing more comes of a capture where that much of its origin has been told."""
-        return stamp.seq < told.seq or (stamp.seq == told.seq and not self.edge.repeats)
-
-    def is_past(self, stamp: Stamp, told: Mapping[str, Stamp]) -> bool:
-        """Whether nothing more comes of the capture `stamp`, by what was told at some moment."""
-        return stamp.origin in told and self._is_behind(stamp, told[stamp.origin])
+    def passed(self, origin: str) -> int:
+        """The last capture of an origin of which nothing more comes."""
+        told = self.mailbox.told.get(origin)
+        if told is None:
+            return NOTHING
+        return told.seq if not self.edge.repeats or self.mailbox.has_all_copies(told) else told.seq - 1
 
 
 def is_among(stamp: Stamp, stamps: Iterable[Stamp]) -> bool:

@@ -130,7 +130,7 @@ class Mailbox:
             if not self.tells_absence:
                 return
         if self.policy == "hold" and packet.message is None:  # it says how far the edge has told, and no more
-            self.told[packet.stamp.origin] = packet.stamp
+            self._tell(packet.stamp)
             self._bell.ring()
             return
         if self.policy == "hold" or packet.stamp.origin in self.only_joining:
@@ -143,8 +143,12 @@ class Mailbox:
             while packet.message is not None and self._overwrites and len(self) >= self.capacity:
                 self._remove(0, "overwritten")
             self.packets.append(packet)
-            self.told[packet.stamp.origin] = packet.stamp
+            self._tell(packet.stamp)
         self._bell.ring()
+
+    def _tell(self, stamp: Stamp) -> None:
+        """Note up to where an origin has told."""
+        self.told[stamp.origin] = stamp
 
     def head(self) -> Packet | None:
         """The oldest packet, left where it is. One without a message tells that its capture brings nothing."""

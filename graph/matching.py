@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic_ns
+from typing import Any
 
 from graph.mailbox import Mailbox
 from graph.node import Stamp
@@ -10,6 +12,7 @@ from graph.packet import Packet
 from graph.tally import Cause
 
 BEFORE_ALL = -(2**63)
+PATIENCE_NS = 1_000_000_000  # for what should have come by now, where a live source may be kept waiting
 
 
 class MatchingMailbox(Mailbox):
@@ -17,6 +20,25 @@ class MatchingMailbox(Mailbox):
 
     _matched_ns = BEFORE_ALL
     """When the last one was captured of those that were taken out of their order."""
+    copies = 1
+    """How many messages of one capture may come, if they are to be counted."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._counted: dict[str, tuple[int, int, int]] = {}
+        """By origin: its last capture, how often that was told, and since when."""
+
+    def _tell(self, stamp: Stamp) -> None:
+        if self.copies > 1:
+            seq, count, since_ns = self._counted.get(stamp.origin, (-1, 0, 0))
+            is_same = seq == stamp.seq
+            self._counted[stamp.origin] = (seq, count + 1, since_ns) if is_same else (stamp.seq, 1, monotonic_ns())
+        super()._tell(stamp)
+
+    def has_all_copies(self, told: Stamp) -> bool:
+        """Whether no more are to be waited for of the capture that was told last: all have come, or long ago some."""
+        seq, count, since_ns = self._counted.get(told.origin, (-1, 0, 0))
+        return seq == told.seq and (count >= self.copies or monotonic_ns() - since_ns > PATIENCE_NS)
 
     def newest_first(self) -> list[Packet]:
         """What waits, newest first."""
@@ -92,13 +114,14 @@ class MatchingMailbox(Mailbox):
         """Drop the captures that nothing can match any more."""
         self._drop_all(lambda packet: is_past(packet.stamp))
 
-    def give_up(self, sent_ns: int) -> None:
-        """Where it is full: drop what was sent before then and waits for captures of others, whose source may wait too.
+    def give_up(self) -> None:
+        """Where it is full: drop what has long been waiting for captures of others, whose source may wait as well.
 
         Two sources that wait for each other's captures would else stand still for ever.
         """
         if not self.has_room():
-            self._drop_all(lambda packet: packet.sent_ns < sent_ns and packet.stamp.origin in self.only_joining)
+            late_ns = monotonic_ns() - PATIENCE_NS
+            self._drop_all(lambda packet: packet.sent_ns < late_ns and packet.stamp.origin in self.only_joining)
 
     def keep_only(self, origins: frozenset[str]) -> None:
         """Drop what comes of other origins: its consumer can match none of it, and it would take the room."""

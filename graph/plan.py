@@ -86,10 +86,11 @@ class PlannedNode:
         return max((sum(e.copies for e in edges if o in e.origins) for e in edges for o in e.origins), default=1)
 
     @property
-    def aligns(self) -> bool:
-        """Whether it combines captures of different origins, for which it waits by the clock."""
+    def watches_clock(self) -> bool:
+        """Whether the passing of time alone may decide what it combines: captures of different origins, or copies."""
         triggers = [e for e in self.edges if e.policy != "hold"]
-        return len({e.port for e in triggers}) > 1 and len({o for e in triggers for o in e.origins}) > 1
+        is_mixed = len({o for e in triggers for o in e.origins}) > 1
+        return len({e.port for e in triggers}) > 1 and (is_mixed or any(e.repeats for e in triggers))
 
     @property
     def meets(self) -> bool:

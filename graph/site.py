@@ -90,7 +90,7 @@ class Site:
                 bell = SocketBell(thread) if thread in listening else Bell()
                 self._workers[thread] = Worker(thread, bell, self._context(node.worker))
             worker = self._homes[node.name] = self._workers[thread]
-            worker.watches_clock |= node.aligns
+            worker.watches_clock |= node.watches_clock
         for worker in self._workers.values():  # what comes first to a join only waits for the rest
             worker.preempts = sum(self._homes[e.target] is worker for e in self.part.arriving) == 1
 
@@ -118,6 +118,7 @@ class Site:
                 self.mailboxes[edge] = box
                 if isinstance(box, MatchingMailbox):
                     self._matched[edge] = box
+                    box.copies = 1 if self.part.lossless else edge.copies
             if node.meets:
                 self._meetings[node.name] = Rendezvous(self.mailboxes[e] for e in node.edges)
 

@@ -1,12 +1,12 @@
 """Joins of live sources: what one source captures must not stop another one for ever."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any
 
 import pytest
 
-from graph import expiry
+from graph import matching
 from graph.bell import Bell
 from graph.join import JoinInbox
 from graph.matching import MatchingMailbox
@@ -17,24 +17,23 @@ from tests.graph.helpers import BUILDER, beside, lines, plan, toy, until
 
 
 class Join:
-    """The inbox of a join whose first input brings `p` and `q`, of two sources, and whose second what `second` says."""
+    """The inbox of a join whose first input brings what `first` brings, and whose second what `second` does."""
 
-    def __init__(self, second: Any, *, room: int = 3) -> None:
-        edges = [{"source": s, "policy": "block"} for s in ("p", "q")]
-        both = toy("Add", inputs={"x": edges})
+    def __init__(self, second: str, *, first: Sequence[str] = ("p", "q"), room: int = 3) -> None:
+        both = toy("Add", inputs={"x": ["p", "q"]})
         made = plan(
             p=toy("Count"),
             q=toy("Count"),
             r=toy("Count"),
-            one=both,
             other=both,
-            join=toy("Sum", align_ms=5, inputs={"a": {"source": "one", "policy": "block"}, "b": second}),
+            again=toy("Add", inputs={"x": list(first)}),
+            join=toy("Sum", align_ms=5, inputs={"a": "again", "b": second}),
             out=toy("WriteWord", path="unused", inputs={"word": "join"}),
         )
         node = made.nodes["join"]
         boxes = {e: MatchingMailbox(room, bell=Bell(), policy="block", tells_absence=True) for e in node.edges}
         for edge, box in boxes.items():
-            box.only_joining = edge.origins - node.driving
+            box.only_joining, box.copies = edge.origins - node.driving, edge.copies
         self.inbox = JoinInbox(node, boxes, lossless=False)
         self.a, self.b = boxes.values()
 
@@ -53,12 +52,12 @@ def waits(box: MatchingMailbox) -> list[str]:
 
 @pytest.fixture
 def other() -> Join:
-    return Join({"source": "other", "policy": "block"})
+    return Join("other")
 
 
 @pytest.fixture
 def timed() -> Join:
-    return Join({"source": "r", "policy": "block"})
+    return Join("r")
 
 
 def test_captures_whose_anchors_have_gone_leave_room_for_that_which_an_anchor_waits_for(other):
@@ -87,7 +86,7 @@ def test_a_source_waits_for_the_captures_of_another_as_long_as_it_has_patience(t
     put(timed.b, "r1", "r2", "r3")
     assert timed.inbox.take() is None
     assert waits(timed.b) == ["r1", "r2", "r3"]
-    monkeypatch.setattr(expiry, "PATIENCE_NS", 0)
+    monkeypatch.setattr(matching, "PATIENCE_NS", 0)
     timed.b.capacity = 4
     assert timed.inbox.take() is None
     assert waits(timed.b) == ["r1", "r2", "r3"]  # it keeps nobody waiting
@@ -120,3 +119,29 @@ def test_there_is_room_for_all_copies_of_a_capture_and_for_what_says_that_there_
     assert [(e.copies, e.capacity) for e in made.nodes["join"].edges] == [(2, 3), (2, 3)]
     with beside(Runtime(made, BUILDER)):
         until(lambda: (tmp_path / "out").exists() and len(lines(tmp_path / "out")) > 20)
+
+
+@pytest.fixture
+def twice() -> Join:
+    """Each capture comes up to twice by the first input."""
+    return Join("p", first=("p", "other"))
+
+
+def test_a_capture_is_past_when_all_its_copies_have_told(twice):
+    put(twice.b, "p1")
+    put(twice.a, "-p1")
+    assert [twice.inbox.take()[1], twice.inbox.take()] == [None, None]
+    assert waits(twice.b) == ["p1"]
+    put(twice.a, "-p1")
+    assert [twice.inbox.take()[1], twice.inbox.take()] == [None, None]
+    assert waits(twice.b) == []
+
+
+def test_a_copy_that_was_lost_is_not_waited_for_for_ever(twice, monkeypatch):
+    """Nothing else may come that would tell: the door of its source may let in one capture at a time."""
+    put(twice.b, "p1")
+    put(twice.a, "-p1")
+    assert [twice.inbox.take()[1], twice.inbox.take()] == [None, None]
+    monkeypatch.setattr(matching, "PATIENCE_NS", 0)
+    assert twice.inbox.take() is None
+    assert waits(twice.b) == []
