@@ -80,8 +80,9 @@ class Link:
                 self._tell_absences(self.told)
             if self._has_ended:
                 self._tell_end()
-        if isinstance(self._bell, SocketBell):
-            self._bell.watch(end.fileno(), self.drain, is_urgent=counts_captures, when=lambda: self.is_short)
+        if isinstance(self._bell, SocketBell):  # who may have missed something says so when nothing more may be sent
+            is_urgent = counts_captures or self._ring.awaits_readers
+            self._bell.watch(end.fileno(), self.drain, is_urgent=is_urgent, when=lambda: self.is_short)
         self._bell.ring()
 
     def has_room(self) -> bool:
