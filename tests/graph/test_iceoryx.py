@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from graph.bell import SocketBell
 from graph.errors import ConfigError
 from graph.planner import make_plan
 from graph.tally import EdgeTally
 from graph.transport import iceoryx, memory
 from graph.transport.outlet import Link, Outlet
 from graph.transport.ring import RingSpec
-from tests.graph.helpers import BUILDER, run, toy
+from tests.graph.helpers import BUILDER, run, toy, until
 from tests.graph.test_transport import SLOT, STAMP, Edge, free
 from tests.transports import needs_iceoryx2, shared
 
@@ -210,3 +212,23 @@ def test_a_sweep_leaves_the_living_alone(edge):
     assert iceoryx.sweep() == 0
     edge.offer(0, np.ones(SLOT, np.uint8))
     assert (edge.take() == 1).all()
+
+
+def test_what_was_missed_is_told_by_a_producer_that_sends_nothing_more_and_never_rests():
+    """Another edge of the same output may be full, and wait for what it says."""
+    edge = Edge(transport="iceoryx2")
+    edge.inlet.close()
+    edge.link.close()
+    memory.close(edge.handle)
+    edge.edge = replace(edge.edge, tells_absence=True)
+    edge.mailbox.tells_absence = edge.mailbox._is_special = True
+    edge.start_producer()
+    edge.link._bell = bell = SocketBell("producer")
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    edge.link.connect(ours, is_new=True, counts_captures=False)
+    edge.offer(0, "lost")
+    edge.inlet = edge.inlet_at(theirs)
+    until(lambda: edge.inlet.drain() or edge.mailbox.packets)
+    assert [(p.stamp.seq, p.message) for p in edge.mailbox.packets] == [(0, None)]
+    edge.close()
+    bell.close()
