@@ -45,6 +45,8 @@ class Mailbox:
         """Whether its producer is gone for now: nothing is to be waited for, but more may come."""
         self.is_abandoned = False
         """Whether its consumer has ended: nothing is kept, and nobody waits for room."""
+        self.keeps_word = False
+        """Whether the consumer hears of what was overwritten: it tells on what its inputs bring, perhaps much later."""
         self.only_joining: frozenset[str] = frozenset()
         """Origins whose captures wait here for those of others, perhaps for long, and are not under way any more."""
         self.told: dict[str, Stamp] = {}
@@ -141,10 +143,23 @@ class Mailbox:
             if packet.message is None:
                 self._markers += 1
             while packet.message is not None and self._overwrites and len(self) >= self.capacity:
-                self._remove(0, "overwritten")
+                self._overwrite()
             self.packets.append(packet)
             self._tell(packet.stamp)
         self._bell.ring()
+
+    def _overwrite(self) -> None:
+        """Drop the oldest message; the lock is held. What the consumer is to tell on stays as word that it is gone."""
+        i = next(i for i, packet in enumerate(self.packets) if packet.message is not None)
+        gone = self._remove(i, "overwritten")
+        if not self.keeps_word:
+            return
+        word = Packet(gone.stamp, None, gone.sent_ns)
+        if i and self.packets[i - 1].stamp.origin == gone.stamp.origin:
+            self.packets[i - 1] = word
+        else:
+            self.packets.insert(i, word)
+            self._markers += 1
 
     def _tell(self, stamp: Stamp) -> None:
         """Note up to where an origin has told."""

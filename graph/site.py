@@ -113,6 +113,7 @@ class Site:
                     tally=self.books.mailboxes[edge],
                 )
                 box.only_joining = edge.origins - node.driving
+                box.keeps_word = edge.tells_absence and matches and edge.port == node.anchor
                 if edge.policy == "block" and is_here:
                     box.on_room = self._homes[edge.source].bell
                 self.mailboxes[edge] = box

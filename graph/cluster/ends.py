@@ -80,6 +80,7 @@ class Outbox:
             tally=tally,
         )
         self._box.on_room = room
+        self._box.keeps_word = edge.tells_absence and len(edge.origins) > 1
         self._generation = -1
         self._next = 0
         self._tickets: dict[int, Ticket] = {}

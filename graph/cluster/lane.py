@@ -45,6 +45,7 @@ class Lane:
             tells_absence=edge.tells_absence,
             tally=self.tally,
         )
+        self._box.keeps_word = edge.tells_absence and len(edge.origins) > 1
         self._window = window(edge)
         self._number = self._under_way = 0
         self._tickets: dict[int, Ticket] = {}

@@ -145,3 +145,17 @@ def test_a_copy_that_was_lost_is_not_waited_for_for_ever(twice, monkeypatch):
     monkeypatch.setattr(matching, "PATIENCE_NS", 0)
     assert twice.inbox.take() is None
     assert waits(twice.b) == []
+
+
+def test_what_is_overwritten_before_it_is_decided_is_told_on(other):
+    """A join behind this one may hold what belongs to it, and keep the input that this one waits for without room."""
+    other.a.policy, other.a._overwrites, other.a.capacity, other.a.keeps_word = "latest", True, 1, True
+    put(other.a, "p1", "p2", "q1", "p3")
+    told = [other.inbox.take() for _ in range(2)]
+    assert [(packet.stamp.origin, packet.stamp.seq, messages) for packet, messages in told] == [
+        ("p", 2, None),
+        ("q", 1, None),
+    ]
+    assert other.inbox.take() is None
+    assert waits(other.a) == ["p3"]
+    assert other.a.dropped["overwritten"] == 3
