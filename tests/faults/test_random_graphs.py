@@ -58,7 +58,7 @@ class Draft:
         if joins:
             kind = "Pick" if self.has_pictures else chance.choice(("Mix", "MixBoth", "MixBoth"))
             entry = toy(kind, inputs={"a": self._port(), "b": self._port(may_hold=True)})
-            entry |= {"align_ms": chance.choice((2, 8))} if self.is_aligned else {}
+            entry |= {"align_ms": chance.choice((10, 30))} if self.is_aligned else {}
         elif self.has_pictures:
             entry = toy("Pass", busy_ms=busy_ms, inputs={"x": self._port()})
         else:
