@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import cycle
 from threading import Lock
 from typing import Any
 
@@ -34,7 +35,7 @@ class Mailbox:
         tells_absence: bool = False,
         tally: EdgeTally | None = None,
     ) -> None:
-        self.capacity, self.policy, self.every, self.tells_absence = capacity, policy, every, tells_absence
+        self.capacity, self.policy, self.tells_absence = capacity, policy, tells_absence
         self.tally = tally or EdgeTally()
         self.on_room: Bell | None = None
         """Bell of the producer, rung when a full mailbox has room again."""
@@ -57,6 +58,8 @@ class Mailbox:
         self.packets: deque[Packet] = deque()
         """What waits, oldest first. Others only look whether there is anything."""
         self._books = self.tally.cells
+        self._turns = cycle(range(every))
+        """0 for each message that `every` lets in: counted anew by a new process, so all edges of a node do alike."""
         self._markers = 0
         """How many of the packets have no message."""
         self._lock = Lock()
@@ -126,7 +129,7 @@ class Mailbox:
                 if self.on_taken is not None:
                     self.on_taken()
             return
-        if packet.message is not None and (self._books[OFFERED] - 1) % self.every:
+        if packet.message is not None and next(self._turns):
             self._books[THINNED] += 1
             packet = Packet(packet.stamp, None, packet.sent_ns)
             if not self.tells_absence:

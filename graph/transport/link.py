@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from threading import Lock
 from typing import Any
 
@@ -48,6 +49,8 @@ class Link:
         self._lock = Lock()
         self.is_short = False
         """Whether the producer waits for what the consumer gives back; else that need not wake it."""
+        self._turns = cycle(range(edge.every))
+        """See `Mailbox`."""
         self.is_plain = not (edge.is_picky or edge.every > 1)
         """Whether every message is for it."""
         self.waits = edge.policy == "block"
@@ -121,7 +124,7 @@ class Link:
         if self.edge.tells_absence:
             self.told[stamp.origin] = stamp
         cells = self.tally.cells
-        if message is not None and cells[OFFERED] % self.edge.every:
+        if message is not None and next(self._turns):
             cells[OFFERED] += 1
             cells[THINNED] += 1
             return False

@@ -10,6 +10,7 @@ from graph.mailbox import Mailbox
 from graph.matching import MatchingMailbox
 from graph.node import Stamp
 from graph.packet import Door
+from graph.tally import OFFERED
 from tests.graph.test_transport import Edge
 
 
@@ -70,6 +71,18 @@ def test_every_takes_the_first_of_each_n():
         put(box, i)
     assert [box.take().stamp.seq for _ in range(3)] == [0, 3, 6]
     assert box.thinned == 4
+
+
+def test_every_begins_with_the_first_message_of_a_process_so_that_all_edges_of_a_node_keep_the_same_captures():
+    """The one before it may have died when it had sent to one of them."""
+    kept = []
+    for sent in (4, 3):
+        box = Mailbox(10, bell=Bell(), every=3)
+        box.tally.cells[OFFERED] = sent
+        for i in range(6):
+            put(box, i)
+        kept.append([p.stamp.seq for p in box.packets])
+    assert kept == [[0, 3], [0, 3]]
 
 
 def test_a_ring_before_the_wait_is_not_lost():

@@ -22,7 +22,7 @@ from graph.bell import Bell, SocketBell
 from graph.mailbox import Mailbox
 from graph.node import Stamp
 from graph.plan import PlannedEdge
-from graph.tally import EdgeTally
+from graph.tally import OFFERED, EdgeTally
 from graph.transport import fence, flat, memory, packer, queue, wire
 from graph.transport.inlet import Inlet
 from graph.transport.link import Link
@@ -846,6 +846,22 @@ def test_a_consumer_that_did_not_read_yet_is_told_what_it_has_missed():
     edge.inlet.drain()
     assert [(p.stamp.seq, p.message) for p in edge.mailbox.packets] == [(1, None), (2, "comes")]
     assert edge.tally.dropped["lost"] == 2
+    edge.close()
+
+
+def test_every_begins_with_the_first_message_of_a_new_producer():
+    edge = Edge()
+    edge.inlet.close()
+    edge.link.close()
+    memory.close(edge.handle)
+    edge.edge = replace(edge.edge, every=3)
+    edge.tally.cells[OFFERED] = 4
+    edge.start_producer()
+    edge.connect()
+    for seq in range(6):
+        edge.offer(seq, seq)
+    assert [edge.take() for _ in range(2)] == [0, 3]
+    assert edge.tally.thinned == 4
     edge.close()
 
 
