@@ -771,21 +771,23 @@ def test_what_the_worker_waits_for_is_armed_again_when_the_thread_beside_it_was_
     bell = SocketBell("test")
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
     (ours, theirs), (urgent, heard) = pairs
-    waits, stop, read = threading.Event(), threading.Event(), []
+    held, waits, stop, read = threading.Event(), threading.Event(), threading.Event(), []
 
     def hold_up() -> None:
         heard.recv(64)
+        held.set()
         waits.wait()  # so that this thread is the last to poll, which is who is woken
 
     bell.watch(heard.fileno(), hold_up, is_urgent=True)
     bell.watch(theirs.fileno(), lambda: read.append(theirs.recv(64)), is_urgent=False)
     urgent.send(b"x")
+    assert held.wait(20)
 
     def wait() -> None:
         while not stop.is_set():
             bell.wait()
 
-    waiter = threading.Thread(target=wait)
+    waiter = threading.Thread(target=wait, daemon=True)
     waiter.start()
     until(lambda: bell._waits)
     time.sleep(0.1)
