@@ -214,6 +214,7 @@ def test_a_sweep_leaves_the_living_alone(edge):
     assert (edge.take() == 1).all()
 
 
+@needs_iceoryx2
 def test_what_was_missed_is_told_by_a_producer_that_sends_nothing_more_and_never_rests():
     """Another edge of the same output may be full, and wait for what it says."""
     edge = Edge(transport="iceoryx2")
