@@ -50,6 +50,7 @@ class Expiry:
 
 
 def _passed(anchor: Input) -> Passed:
+    """What is known of an anchor at this moment."""
     origins = anchor.edge.origins | set(anchor.mailbox.told)
     return anchor, anchor.mailbox.tells_no_more, {o: anchor.passed(o) for o in origins}
 

@@ -42,9 +42,9 @@ class JoinInbox:
         self._lossless = lossless
         self._expiry = Expiry(self._anchors, self._all_others, align_ns=self._align_ns, lossless=lossless)
         self._origins = frozenset().union(*(a.edge.origins for a in self._anchors))
-        self._mixed = [i.mailbox for i in self._all_others if self._origins < i.edge.origins]
+        self._surplus = [i.mailbox for i in self._all_others if self._origins < i.edge.origins]
         """Mailboxes where more comes than any anchor can ask for: each asks for its own origin, which is there."""
-        self._is_mixed = len({o for e in node.edges for o in e.origins}) > 1
+        self._has_several_origins = len({o for e in node.edges for o in e.origins}) > 1
         """Whether captures of one origin may be in the way of those of another."""
         joined = any(i.edge.policy != "hold" for i in self._all_others)
         self._newest_wins = joined and all(i.edge.policy == "latest" for i in self._anchors)
@@ -78,18 +78,18 @@ class JoinInbox:
         """The next set of inputs, or None as long as nothing is decided."""
         if self._meeting and (met := self._met()) is not None:
             return met
-        for mailbox in self._mixed:
+        for mailbox in self._surplus:
             mailbox.keep_only(self._origins)
         anchor = self._next_anchor()
         taken = None if anchor is None else self._take_with(anchor, self._newest_complete(anchor))
-        if taken is None and (anchor is None or self._is_mixed):
+        if taken is None and (anchor is None or self._has_several_origins):
             self._expiry.look()
             taken = self._take_other()
         return taken
 
     def _take_other(self) -> Taken | None:
         """The inputs around the first capture of any live source, where no room is left for what the oldest needs."""
-        if self._lossless or not self._is_mixed or all(i.mailbox.has_room() for i in self._all_others):
+        if self._lossless or not self._has_several_origins or all(i.mailbox.has_room() for i in self._all_others):
             return None
         firsts: dict[str, tuple[Input, Packet]] = {}
         for anchor in self._anchors:

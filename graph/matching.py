@@ -128,6 +128,7 @@ class MatchingMailbox(Mailbox):
         self._drop_all(lambda packet: packet.stamp.origin not in origins)
 
     def _drop_all(self, is_useless: Callable[[Packet], bool]) -> None:
+        """Drop what can be used no more, wherever it waits."""
         with self._lock:
             i = 0
             while i < len(self.packets):
