@@ -75,6 +75,8 @@ class Draft:
 
     def _edge(self, source: str) -> dict[str, Any]:
         policy, capacity = self.chance.choice(("latest", "block", "block")), self.chance.choice((None, 1, 1, 2, 3))
+        if self.is_aligned and policy == "latest":  # the newest alone may never be near in time to what comes late
+            capacity = None
         return {"source": source, "policy": policy, "capacity": capacity}
 
 
