@@ -264,8 +264,6 @@ class Site:
             log.warning(
                 "nodes.%s: did not stop in time; its worker %r is here:\n%s", name, worker.name, stack_of(worker.thread)
             )
-        for box in self.mailboxes.values():
-            box.clear("stopped")
         for worker in self._workers.values():
             worker.end()
         for worker in self._workers.values():
@@ -274,6 +272,8 @@ class Site:
             link.close()
         for inlet in self._inlets.values():
             inlet.close()
+        for box in self.mailboxes.values():  # now that nothing comes any more
+            box.clear("stopped")
         if not stuck:
             for worker in self._workers.values():
                 worker.bell.close()

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.graph.helpers import books_balance, drops, lines, run, toy
+from graph.node import Stamp
+from graph.runtime import Runtime
+from graph.worker import Worker
+from tests.graph.helpers import BUILDER, books_balance, drops, lines, plan, run, toy
+from tests.graph.toys import Number
 
 PLACEMENT = pytest.mark.parametrize("placement", ["inline", "threads", "processes", "mixed"])
 HERE = ("inline", "threads")
@@ -114,9 +118,6 @@ def test_a_node_that_takes_long_is_only_reported_unless_asked_otherwise(tmp_path
 @PLACEMENT
 @pytest.mark.parametrize("when", ["setup", "process"])
 def test_a_stop_comes_back_in_time_even_from_a_node_that_hangs(placement, when, tmp_path):
-    from graph.runtime import Runtime
-    from tests.graph.helpers import BUILDER, plan
-
     middle = toy("Hang", at=2, seconds=20, in_setup=when == "setup")
     runtime = Runtime(plan(placement, **graph(tmp_path / "out", middle)), BUILDER)
     threading.Timer(0.3, runtime.stop).start()
@@ -131,6 +132,22 @@ def test_after_a_run_no_thread_is_left(tmp_path):
     before = set(threading.enumerate())
     run("threads", **graph(tmp_path / "out", toy("Add")))
     assert not [t for t in threading.enumerate() if t not in before]
+
+
+def test_what_comes_while_all_is_being_closed_is_not_kept(tmp_path, monkeypatch):
+    runtime = Runtime(plan("threads", **graph(tmp_path / "out", toy("Add"))), BUILDER)
+    box = next(box for edge, box in runtime.processes.here.mailboxes.items() if edge.target == "mid")
+    end = Worker.end
+
+    def ended(worker):
+        box.offer(Stamp("src", 20, 0), Number(20), 0, None)
+        end(worker)
+
+    monkeypatch.setattr(Worker, "end", ended)
+    assert runtime.run().end == "finished"
+    assert not box.packets
+    assert box.dropped["stopped"] == 3
+    assert books_balance(runtime)
 
 
 def test_a_slow_sink_delays_no_other(tmp_path):
