@@ -81,7 +81,7 @@ class JoinInbox:
         for mailbox in self._surplus:
             mailbox.keep_only(self._origins)
         anchor = self._next_anchor()
-        taken = None if anchor is None else self._take_with(anchor, self._newest_complete(anchor))
+        taken = None if anchor is None else self._take_from(anchor)
         if taken is None and (anchor is None or self._has_several_origins):
             self._expiry.look()
             taken = self._take_other()
@@ -134,23 +134,23 @@ class JoinInbox:
         ]
         return min(heads)[2] if heads else None
 
-    def _newest_complete(self, anchor: Input) -> Packet | None:
-        """With `latest`, the newest capture whose inputs are all there; older ones give way to it."""
-        if not self._newest_wins:
-            return anchor.mailbox.head()
-        for packet in anchor.mailbox.newest_first():
+    def _take_from(self, anchor: Input) -> Taken | None:
+        """The inputs around its oldest capture; with `latest` around the newest that is complete, if any is."""
+        for packet in anchor.mailbox.newest_first() if self._newest_wins else ():
             if all(self._is_there(port, packet.stamp) for port in self._others):
-                while (head := anchor.mailbox.head()) is not None and head is not packet:
-                    anchor.mailbox.take_this(head, "overwritten")
-                return packet
-        return anchor.mailbox.head()
+                taken = self._take_with(anchor, packet)
+                if taken is not None and taken[1] is not None:
+                    anchor.mailbox.overwrite(packet.stamp)
+                return taken
+        return self._take_with(anchor, anchor.mailbox.head())
 
     def _is_there(self, port: str, stamp: Stamp) -> bool:
+        """Whether a port has something of the capture `stamp`, and nothing more is to be waited for."""
         inputs = self._others[port]
         if any(i.edge.policy == "hold" for i in inputs):
             return True
-        waiting = [p.stamp for i in inputs for p in i.mailbox.newest_first()]
-        return is_among(stamp, waiting)
+        here = [is_among(stamp, (p.stamp for p in i.mailbox.newest_first())) for i in inputs]
+        return any(here) and all(is_here or i.has_told(stamp) for i, is_here in zip(inputs, here, strict=True))
 
     def _take_with(self, anchor: Input, packet: Packet | None) -> Taken | None:
         """The set of inputs around `packet`, or its absence; None while that is open."""

@@ -28,12 +28,14 @@ class MatchingMailbox(Mailbox):
         self._counted: dict[str, tuple[int, int, int]] = {}
         """By origin: its last capture, how often that was told, and since when."""
 
-    def _tell(self, stamp: Stamp) -> None:
+    def _note(self, stamp: Stamp) -> None:
         if self.copies > 1:
             seq, count, since_ns = self._counted.get(stamp.origin, (-1, 0, 0))
-            is_same = seq == stamp.seq
-            self._counted[stamp.origin] = (seq, count + 1, since_ns) if is_same else (stamp.seq, 1, monotonic_ns())
-        super()._tell(stamp)
+            if stamp.seq == seq:
+                self._counted[stamp.origin] = seq, count + 1, since_ns
+            elif stamp.seq > seq:
+                self._counted[stamp.origin] = stamp.seq, 1, monotonic_ns()
+        super()._note(stamp)
 
     def has_all_copies(self, told: Stamp) -> bool:
         """Whether no more are to be waited for of the capture that was told last: all have come, or long ago some."""
@@ -105,6 +107,10 @@ class MatchingMailbox(Mailbox):
                     self._remove(i, drop)
                     return
 
+    def overwrite(self, stamp: Stamp) -> None:
+        """Drop the captures of its origin before `stamp`, which was taken in their place."""
+        self._drop_all(lambda p: p.stamp.origin == stamp.origin and p.stamp.seq < stamp.seq, "overwritten")
+
     def make_room(self, captured_ns: int, align_ns: float) -> None:
         """The next capture comes at `captured_ns` or later, and waits for what is not here yet."""
         with self._lock:
@@ -127,12 +133,12 @@ class MatchingMailbox(Mailbox):
         """Drop what comes of other origins: its consumer can match none of it, and it would take the room."""
         self._drop_all(lambda packet: packet.stamp.origin not in origins)
 
-    def _drop_all(self, is_useless: Callable[[Packet], bool]) -> None:
+    def _drop_all(self, is_useless: Callable[[Packet], bool], cause: Cause = "unmatched") -> None:
         """Drop what can be used no more, wherever it waits."""
         with self._lock:
             i = 0
             while i < len(self.packets):
                 if is_useless(self.packets[i]):
-                    self._remove(i, "unmatched")
+                    self._remove(i, cause)
                 else:
                     i += 1

@@ -18,6 +18,16 @@ class Packet(NamedTuple):
     ticket: Ticket | None = None
 
 
+def note(told: dict[str, Stamp], stamp: Stamp) -> None:
+    """Note in `told` up to where the origin of `stamp` has told everything.
+
+    Behind a live merge one way may be later than another: what comes by it then says nothing new.
+    """
+    last = told.get(stamp.origin)
+    if last is None or stamp.seq > last.seq:
+        told[stamp.origin] = stamp
+
+
 class Door:
     """Admits at most `in_flight` captures between a source and the last of its sinks; None admits all."""
 

@@ -117,32 +117,33 @@ class WorkStep(Step):
             self._inbox.abandon()
 
     def _advance_one(self, mailbox: Mailbox) -> bool:
-        if not mailbox.packets or (packet := mailbox.take()) is None:
-            return False
-        stamp, message, sent_ns, ticket = packet
-        if self._max_age_ns is not None and message is not None and stamp.age_ns() > self._max_age_ns:
-            mailbox.was_stale()
-            message = None
-        if message is None:
-            self._tell_absence(stamp)
-        else:
-            self._take_in(stamp, message, sent_ns, ticket)
-        return True
+        moved = False
+        while mailbox.packets and (packet := mailbox.take()) is not None:
+            stamp, message, sent_ns, ticket = packet
+            if self._max_age_ns is not None and message is not None and stamp.age_ns() > self._max_age_ns:
+                mailbox.was_stale()
+                message = None
+            if message is not None:
+                self._take_in(stamp, message, sent_ns, ticket)
+                return True
+            self._tell_absence(stamp)  # at once: a message that waits behind it may be overwritten meanwhile
+            moved = True
+        return moved
 
     def _advance_joined(self, join: JoinInbox) -> bool:
         if self.pulls:  # also while it has something to do: another input may never rest
             self._pull()
-        taken = join.take()
-        if taken is None:
-            return False
-        packet, messages = taken
-        if messages is None:
+        moved = False
+        while (taken := join.take()) is not None:
+            packet, messages = taken
+            if messages is not None:
+                if self._has_prelude:
+                    self._prepare(messages, packet.stamp)
+                self._step(packet.stamp, None, packet.sent_ns, packet.ticket, messages)
+                return True
             self._tell_absence(packet.stamp)
-        else:
-            if self._has_prelude:
-                self._prepare(messages, packet.stamp)
-            self._step(packet.stamp, None, packet.sent_ns, packet.ticket, messages)
-        return True
+            moved = True
+        return moved
 
     def _tell_silence(self) -> None:
         """Nothing has come for so long that the node has something to say of it."""

@@ -14,7 +14,7 @@ from graph.bell import Bell
 from graph.cluster.pull import CUT, END, MESSAGE, Parcel, PulledTicket, Reader, Shelf, shifted
 from graph.mailbox import HOLD_WINDOW, Mailbox
 from graph.node import Stamp
-from graph.packet import Ticket
+from graph.packet import Ticket, note
 from graph.plan import PlannedEdge
 from graph.spec import Policy
 from graph.tally import CONNECTED, OFFERED, EdgeTally
@@ -94,7 +94,7 @@ class Outbox:
     def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """See `Way.offer`."""
         if self.tells_absence:
-            self._told[stamp.origin] = stamp
+            note(self._told, stamp)
         self._box.offer(stamp, message, sent_ns, ticket)
         if self.is_cut:
             self._box.clear("lost")

@@ -62,8 +62,8 @@ class Draft:
         elif self.has_pictures:
             entry = toy("Pass", busy_ms=busy_ms, inputs={"x": self._port()})
         else:
-            mute = chance.choice((None, None, 3))
-            entry = toy("AddTogether", k=0, mute=mute, busy_ms=busy_ms, inputs={"x": self._port()})
+            kind = chance.choice(("AddTogether", "AddTogether", "Falter"))
+            entry = toy(kind, k=0, busy_ms=busy_ms, inputs={"x": self._port()})
             entry |= {"batch": {"max": chance.choice((2, 4)), "window_ms": 1}} if chance.random() < 0.3 else {}
         self.nodes[name] = entry
 

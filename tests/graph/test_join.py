@@ -17,17 +17,19 @@ from tests.graph.helpers import BUILDER, beside, lines, plan, toy, until
 
 
 class Join:
-    """The inbox of a join whose first input brings what `first` brings, and whose second what `second` does."""
+    """The inbox of a join whose first input brings what `first` brings, and whose second, of one or two edges, what
+    `second` does."""
 
-    def __init__(self, second: str, *, first: Sequence[str] = ("p", "q"), room: int = 3) -> None:
+    def __init__(self, *second: str, first: Sequence[str] = ("p", "q"), room: int = 3, policy: str = "block") -> None:
         both = toy("Add", inputs={"x": ["p", "q"]})
         made = plan(
-            p=toy("Count"),
-            q=toy("Count"),
-            r=toy("Count"),
+            p=toy("Count", realtime=True),
+            q=toy("Count", realtime=True),
+            r=toy("Count", realtime=True),
             other=both,
+            late=toy("Add", inputs={"x": ["p", "other"]}),
             again=toy("Add", inputs={"x": list(first)}),
-            join=toy("Sum", align_ms=5, inputs={"a": "again", "b": second}),
+            join=toy("Sum", align_ms=5, inputs={"a": {"source": "again", "policy": policy}, "b": list(second)}),
             out=toy("WriteWord", path="unused", inputs={"word": "join"}),
         )
         node = made.nodes["join"]
@@ -35,7 +37,7 @@ class Join:
         for edge, box in boxes.items():
             box.only_joining, box.copies = edge.origins - node.driving, edge.copies
         self.inbox = JoinInbox(node, boxes, lossless=False)
-        self.a, self.b = boxes.values()
+        self.a, self.b, *self.more = boxes.values()
 
 
 def put(box: MatchingMailbox, *names: str) -> None:
@@ -145,6 +147,38 @@ def test_a_copy_that_was_lost_is_not_waited_for_for_ever(twice, monkeypatch):
     monkeypatch.setattr(matching, "PATIENCE_NS", 0)
     assert twice.inbox.take() is None
     assert waits(twice.b) == []
+
+
+def test_what_is_late_behind_a_merge_does_not_make_undecided_what_was_decided():
+    """It comes by a way that takes longer; nothing more may come, as it keeps the last place."""
+    join = Join("late", first=("p",))
+    put(join.b, "p3", "p1")
+    put(join.a, "p2")
+    assert join.inbox.take()[1] == {"a": "p2"}
+    assert join.b.told["p"].seq == 3
+
+
+def test_a_capture_is_complete_when_all_edges_of_each_input_have_told_of_it():
+    """An older one that has given way to what is not decided yet would be told of to nobody."""
+    join = Join("p", "other", policy="latest")
+    put(join.a, "p1", "p2")
+    put(join.b, "p1", "p2")
+    assert join.inbox.take() is None
+    assert waits(join.a) == ["p1", "p2"]
+    put(*join.more, "p1")
+    assert join.inbox.take()[1] == {"a": "p1", "b": "p1"}
+    put(*join.more, "p2")
+    assert join.inbox.take()[1] == {"a": "p2", "b": "p2"}
+
+
+def test_only_captures_of_the_same_source_give_way_to_a_newer_one():
+    """Of another source nothing would be told that is as new."""
+    other = Join("other", policy="latest")
+    put(other.a, "q1", "p2", "p3")
+    put(other.b, "p3")
+    assert other.inbox.take()[1] == {"a": "p3", "b": "p3"}
+    assert waits(other.a) == ["q1"]
+    assert other.a.dropped["overwritten"] == 1
 
 
 def test_what_is_overwritten_before_it_is_decided_is_told_on(other):

@@ -125,6 +125,13 @@ class AddTogether(Node):
         return {"count": results[1:], "type": ["seven", *results[1:]], None: results}[self.lie]
 
 
+class Falter(AddTogether):
+    """The same, silent at some numbers, by no rhythm that a source might fall into."""
+
+    def process_batch(self, x: Sequence[Number]) -> Sequence[Number | None]:
+        return [None if n.bit_count() % 3 == 0 else out for n, out in zip(x, super().process_batch(x), strict=True)]
+
+
 class WriteTogether(Node):
     """A sink that writes several numbers at once, a line each, with their stamps."""
 
