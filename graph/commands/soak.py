@@ -80,7 +80,7 @@ class Soak:
             problems += grown(samples, growth_mb=self.growth_mb)
             print(_told(samples), file=sys.stderr)
         with TemporaryDirectory(prefix="cauce-soak-") as folder:
-            ends = [self._start(i, folder) for i in range(self.starts)]
+            ends = list(self._start_often(folder))
         found["ends"] = ends
         problems += [f"start {i + 1} of {self.starts}: {end}" for i, end in enumerate(ends) if end != "0"]
         if left := sorted(_shared() - before):
@@ -147,6 +147,13 @@ class Soak:
                 "is longer; give its source more, as with source.duration_s=3600"
             )
         return samples
+
+    def _start_often(self, folder: str) -> Iterator[str]:
+        """The end of each start, see `_start`."""
+        for i in range(self.starts):
+            end = self._start(i, folder)
+            log.info("start %d of %d: %s", i + 1, self.starts, "exit code 0" if end == "0" else end)
+            yield end
 
     def _start(self, i: int, folder: str) -> str:
         """One run as a program of its own, ended in one of three ways; its exit code, or what was wrong."""

@@ -76,6 +76,7 @@ def test_a_graph_on_processes_holds_out_and_ends_in_three_ways(tmp_path):
     assert found["problems"] == []
     assert found["samples"][-1]["processes"] == 3
     assert found["samples"][-1]["frames"] > 50
+    assert "start 2 of 3: exit code 0" in done.stderr
     assert "3 starts and stops, all with exit code 0, nothing left behind" in done.stderr
 
 
