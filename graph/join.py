@@ -137,20 +137,22 @@ class JoinInbox:
     def _take_from(self, anchor: Input) -> Taken | None:
         """The inputs around its oldest capture; with `latest` around the newest that is complete, if any is."""
         for packet in anchor.mailbox.newest_first() if self._newest_wins else ():
-            if all(self._is_there(port, packet.stamp) for port in self._others):
-                taken = self._take_with(anchor, packet)
-                if taken is not None and taken[1] is not None:
+            if not all(self._is_there(port, packet.stamp) for port in self._others):
+                continue
+            if (taken := self._take_with(anchor, packet)) is not None:
+                if taken[1] is not None:
                     anchor.mailbox.overwrite(packet.stamp)
                 return taken
         return self._take_with(anchor, anchor.mailbox.head())
 
     def _is_there(self, port: str, stamp: Stamp) -> bool:
-        """Whether a port has something of the capture `stamp`, and nothing more is to be waited for."""
-        inputs = self._others[port]
-        if any(i.edge.policy == "hold" for i in inputs):
-            return True
-        here = [is_among(stamp, (p.stamp for p in i.mailbox.newest_first())) for i in inputs]
-        return any(here) and all(is_here or i.has_told(stamp) for i, is_here in zip(inputs, here, strict=True))
+        """Whether a port has something of the capture `stamp`, and no edge before that may bring anything."""
+        for i in self._others[port]:
+            if i.edge.policy == "hold" or is_among(stamp, (p.stamp for p in i.mailbox.newest_first())):
+                return True
+            if not i.has_told(stamp):
+                return False
+        return False
 
     def _take_with(self, anchor: Input, packet: Packet | None) -> Taken | None:
         """The set of inputs around `packet`, or its absence; None while that is open."""
@@ -180,8 +182,9 @@ class JoinInbox:
     def _found(self, anchor: Packet) -> dict[str, tuple[Input, Packet]] | None:
         """What the other ports contribute to the capture of `anchor`, where they do; None while that is open.
 
-        Every input is looked at, also where another one is open: what it drops makes room, and who waits for that may
-        be the one that has to tell.
+        Of several edges that bring the same capture the first counts, and no later one is waited for. Every input is
+        looked at, also where another one is open: what it drops makes room, and who waits for that may be the one that
+        has to tell.
         """
         found: dict[str, tuple[Input, Packet]] = {}
         is_open = False
@@ -190,7 +193,7 @@ class JoinInbox:
                 try:
                     packet = self._look(i, anchor)
                 except _Undecided:
-                    is_open = True
+                    is_open |= port not in found or not _is_same(found[port][1].stamp, anchor.stamp, i)
                     continue
                 if packet and (port not in found or packet.stamp.captured_ns > found[port][1].stamp.captured_ns):
                     found[port] = i, packet
@@ -218,3 +221,8 @@ class JoinInbox:
             i.mailbox.make_room(stamp.captured_ns, self._align_ns)
             raise _Undecided
         return i.mailbox.nearest(stamp.captured_ns, self._align_ns)
+
+
+def _is_same(found: Stamp, stamp: Stamp, i: Input) -> bool:
+    """Whether of the capture `stamp`, which was found, an input may bring another copy and nothing else."""
+    return found.origin == stamp.origin and found.seq == stamp.seq and stamp.origin in i.edge.origins

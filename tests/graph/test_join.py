@@ -162,12 +162,26 @@ def test_a_capture_is_complete_when_all_edges_of_each_input_have_told_of_it():
     """An older one that has given way to what is not decided yet would be told of to nobody."""
     join = Join("p", "other", policy="latest")
     put(join.a, "p1", "p2")
-    put(join.b, "p1", "p2")
+    put(*join.more, "p1", "p2")
     assert join.inbox.take() is None
     assert waits(join.a) == ["p1", "p2"]
-    put(*join.more, "p1")
+    put(join.b, "-p1")
     assert join.inbox.take()[1] == {"a": "p1", "b": "p1"}
-    put(*join.more, "p2")
+    put(join.b, "-p2")
+    assert join.inbox.take()[1] == {"a": "p2", "b": "p2"}
+
+
+@pytest.mark.parametrize("policy", ["latest", "block"])
+def test_of_several_edges_that_bring_the_same_capture_the_first_counts(policy):
+    """And the others need not be waited for: they may take longer than it is kept."""
+    join = Join("p", "other", policy=policy)
+    put(join.a, "p1")
+    put(join.b, "p1")
+    assert join.inbox.take()[1] == {"a": "p1", "b": "p1"}
+    put(join.a, "p2")
+    put(*join.more, "p1", "p2")
+    assert join.inbox.take() is None
+    put(join.b, "-p2")
     assert join.inbox.take()[1] == {"a": "p2", "b": "p2"}
 
 
