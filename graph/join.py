@@ -42,12 +42,12 @@ class JoinInbox:
         self._lossless = lossless
         self._expiry = Expiry(self._anchors, self._all_others, align_ns=self._align_ns, lossless=lossless)
         self._origins = frozenset().union(*(a.edge.origins for a in self._anchors))
-        self._surplus = [i.mailbox for i in self._all_others if self._origins < i.edge.origins]
+        matched = [i for i in self._all_others if i.edge.policy != "hold"]
+        self._surplus = [i.mailbox for i in matched if self._origins < i.edge.origins]
         """Mailboxes where more comes than any anchor can ask for: each asks for its own origin, which is there."""
         self._has_several_origins = len({o for e in node.edges for o in e.origins}) > 1
         """Whether captures of one origin may be in the way of those of another."""
-        joined = any(i.edge.policy != "hold" for i in self._all_others)
-        self._newest_wins = joined and all(i.edge.policy == "latest" for i in self._anchors)
+        self._newest_wins = bool(matched) and all(i.edge.policy == "latest" for i in self._anchors)
         self._meeting = [(i.edge.port, i.mailbox) for i in self._all] if node.meets else []
         """Ports and their mailboxes, the anchor's first, where the heads of all are nearly always of one capture."""
 

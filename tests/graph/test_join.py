@@ -20,7 +20,9 @@ class Join:
     """The inbox of a join whose first input brings what `first` brings, and whose second, of one or two edges, what
     `second` does."""
 
-    def __init__(self, *second: str, first: Sequence[str] = ("p", "q"), room: int = 3, policy: str = "block") -> None:
+    def __init__(
+        self, *second: str | dict[str, str], first: Sequence[str] = ("p", "q"), room: int = 3, policy: str = "block"
+    ) -> None:
         both = toy("Add", inputs={"x": ["p", "q"]})
         made = plan(
             p=toy("Count", realtime=True),
@@ -33,7 +35,10 @@ class Join:
             out=toy("WriteWord", path="unused", inputs={"word": "join"}),
         )
         node = made.nodes["join"]
-        boxes = {e: MatchingMailbox(room, bell=Bell(), policy="block", tells_absence=True) for e in node.edges}
+        boxes = {
+            e: MatchingMailbox(room, bell=Bell(), policy="hold" if e.policy == "hold" else "block", tells_absence=True)
+            for e in node.edges
+        }
         for edge, box in boxes.items():
             box.only_joining, box.copies = edge.origins - node.driving, edge.copies
         self.inbox = JoinInbox(node, boxes, lossless=False)
@@ -183,6 +188,13 @@ def test_of_several_edges_that_bring_the_same_capture_the_first_counts(policy):
     assert join.inbox.take() is None
     put(join.b, "-p2")
     assert join.inbox.take()[1] == {"a": "p2", "b": "p2"}
+
+
+def test_what_is_held_is_used_also_where_it_is_of_another_source():
+    held = Join({"source": "other", "policy": "hold"}, first=("p",))
+    put(held.b, "q1")
+    put(held.a, "p2")
+    assert held.inbox.take()[1] == {"a": "p2", "b": "q1"}
 
 
 def test_only_captures_of_the_same_source_give_way_to_a_newer_one():
