@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from graph.expiry import Expiry
 from graph.input import Input, is_among
-from graph.matching import MatchingMailbox
+from graph.matching import MatchingMailbox, is_long_ago
 from graph.node import Stamp
 from graph.packet import Packet
 from graph.plan import PlannedEdge, PlannedNode
@@ -47,6 +47,10 @@ class JoinInbox:
         """Mailboxes where more comes than any anchor can ask for: each asks for its own origin, which is there."""
         self._has_several_origins = len({o for e in node.edges for o in e.origins}) > 1
         """Whether captures of one origin may be in the way of those of another."""
+        self._is_tangled = not lossless and any(a.edge.repeats for a in self._anchors)
+        """Whether what comes by one way may be in the way of the same captures by another, behind a live merge."""
+        self._full_ns = 0
+        """Since when there has been no room for anchors, and none could be taken."""
         self._newest_wins = bool(matched) and all(i.edge.policy == "latest" for i in self._anchors)
         self._meeting = [(i.edge.port, i.mailbox) for i in self._all] if node.meets else []
         """Ports and their mailboxes, the anchor's first, where the heads of all are nearly always of one capture."""
@@ -82,14 +86,17 @@ class JoinInbox:
             mailbox.keep_only(self._origins)
         anchor = self._next_anchor()
         taken = None if anchor is None else self._take_from(anchor)
-        if taken is None and (anchor is None or self._has_several_origins):
+        if taken is None and (anchor is None or self._has_several_origins or self._is_tangled):
             self._expiry.look()
-            taken = self._take_other()
+            taken = self._take_other() or self._cut_circle()
+        if taken is not None:
+            self._full_ns = 0
         return taken
 
     def _take_other(self) -> Taken | None:
         """The inputs around the first capture of any live source, where no room is left for what the oldest needs."""
-        if self._lossless or not self._has_several_origins or all(i.mailbox.has_room() for i in self._all_others):
+        is_crowded = self._has_several_origins and not all(i.mailbox.has_room() for i in self._all_others)
+        if self._lossless or not (is_crowded or self._is_crammed()):
             return None
         firsts: dict[str, tuple[Input, Packet]] = {}
         for anchor in self._anchors:
@@ -100,6 +107,24 @@ class JoinInbox:
         for anchor, packet in firsts.values():
             if (taken := self._take_with(anchor, packet)) is not None:
                 return taken
+        return None
+
+    def _is_crammed(self) -> bool:
+        """Whether there is no room for anchors which may be those that the others wait for."""
+        return self._is_tangled and not all(a.mailbox.has_room() for a in self._anchors)
+
+    def _cut_circle(self) -> Taken | None:
+        """After a while what there is around the oldest capture, where nobody else may be able to go on.
+
+        Who has to tell of it may be waiting for a merge to take what it has sent, and the merge for room here, where it
+        has sent by other ways what comes later.
+        """
+        if not self._is_crammed():
+            self._full_ns = 0
+        elif not self._full_ns:
+            self._full_ns = monotonic_ns()
+        elif is_long_ago(self._full_ns) and (anchor := self._next_anchor()) is not None:
+            return self._take_with(anchor, anchor.mailbox.head(), waits=False)
         return None
 
     def _met(self) -> Taken | None:
@@ -154,7 +179,7 @@ class JoinInbox:
                 return False
         return False
 
-    def _take_with(self, anchor: Input, packet: Packet | None) -> Taken | None:
+    def _take_with(self, anchor: Input, packet: Packet | None, *, waits: bool = True) -> Taken | None:
         """The set of inputs around `packet`, or its absence; None while that is open."""
         if packet is None:
             return None
@@ -165,7 +190,7 @@ class JoinInbox:
         if age_ms is not None and stamp.age_ns() > age_ms * 1e6:
             anchor.mailbox.take_this(packet, "stale")
             return packet, None
-        found = self._found(packet)
+        found = self._found(packet, waits=waits)
         if found is None:
             return None
         if not self._required <= {*found, anchor.edge.port}:
@@ -179,7 +204,7 @@ class JoinInbox:
                 source.mailbox.take_this(what)
         return packet, messages
 
-    def _found(self, anchor: Packet) -> dict[str, tuple[Input, Packet]] | None:
+    def _found(self, anchor: Packet, *, waits: bool) -> dict[str, tuple[Input, Packet]] | None:
         """What the other ports contribute to the capture of `anchor`, where they do; None while that is open.
 
         Of several edges that bring the same capture the first counts, and no later one is waited for. Every input is
@@ -193,7 +218,8 @@ class JoinInbox:
                 try:
                     packet = self._look(i, anchor)
                 except _Undecided:
-                    is_open |= port not in found or not _is_same(found[port][1].stamp, anchor.stamp, i)
+                    is_same = port in found and is_among(anchor.stamp, (found[port][1].stamp,))
+                    is_open |= waits and not (is_same and anchor.stamp.origin in i.edge.origins)
                     continue
                 if packet and (port not in found or packet.stamp.captured_ns > found[port][1].stamp.captured_ns):
                     found[port] = i, packet
@@ -212,7 +238,7 @@ class JoinInbox:
             return None if too_old else held
         if stamp.origin in i.edge.origins:
             is_told = i.has_told(stamp)  # before the look: else it may come between the two
-            found = i.mailbox.match(stamp)
+            found = i.mailbox.match(stamp, in_order=not self._is_tangled)
             if found is None and not is_told:
                 raise _Undecided
             return found if found is not None and found.message is not None else None
@@ -221,8 +247,3 @@ class JoinInbox:
             i.mailbox.make_room(stamp.captured_ns, self._align_ns)
             raise _Undecided
         return i.mailbox.nearest(stamp.captured_ns, self._align_ns)
-
-
-def _is_same(found: Stamp, stamp: Stamp, i: Input) -> bool:
-    """Whether of the capture `stamp`, which was found, an input may bring another copy and nothing else."""
-    return found.origin == stamp.origin and found.seq == stamp.seq and stamp.origin in i.edge.origins

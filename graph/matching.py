@@ -12,7 +12,12 @@ from graph.packet import Packet
 from graph.tally import Cause
 
 BEFORE_ALL = -(2**63)
-PATIENCE_NS = 1_000_000_000  # for what should have come by now, where a live source may be kept waiting
+PATIENCE_NS = 1_000_000_000
+
+
+def is_long_ago(ns: int) -> bool:
+    """Whether what should have come since then is not waited for any more, where a live source may be kept waiting."""
+    return monotonic_ns() - ns > PATIENCE_NS
 
 
 class MatchingMailbox(Mailbox):
@@ -40,25 +45,28 @@ class MatchingMailbox(Mailbox):
     def has_all_copies(self, told: Stamp) -> bool:
         """Whether no more are to be waited for of the capture that was told last: all have come, or long ago some."""
         seq, count, since_ns = self._counted.get(told.origin, (-1, 0, 0))
-        return seq == told.seq and (count >= self.copies or monotonic_ns() - since_ns > PATIENCE_NS)
+        return seq == told.seq and (count >= self.copies or is_long_ago(since_ns))
 
     def newest_first(self) -> list[Packet]:
         """What waits, newest first."""
         with self._lock:
             return [p for p in reversed(self.packets) if p.message is not None]
 
-    def match(self, stamp: Stamp) -> Packet | None:
-        """The packet of the same capture. Older ones of its origin, which nothing can match any more, are dropped."""
+    def match(self, stamp: Stamp, *, in_order: bool = True) -> Packet | None:
+        """The packet of the same capture. Older ones of its origin, which nothing can match any more, are dropped.
+
+        `in_order`: no older ones will be asked for.
+        """
         with self._lock:
             i = 0
             while i < len(self.packets):
                 packet = self.packets[i]
-                if packet.stamp.origin != stamp.origin or packet.stamp.seq > stamp.seq:
-                    i += 1
-                elif packet.stamp.seq == stamp.seq:
+                if packet.stamp.origin == stamp.origin and packet.stamp.seq == stamp.seq:
                     return packet
-                else:
+                if in_order and packet.stamp.origin == stamp.origin and packet.stamp.seq < stamp.seq:
                     self._remove(i, "unmatched")
+                else:
+                    i += 1
         return None
 
     def nearest(self, captured_ns: int, align_ns: float) -> Packet | None:
@@ -126,8 +134,7 @@ class MatchingMailbox(Mailbox):
         Two sources that wait for each other's captures would else stand still for ever.
         """
         if not self.has_room():
-            late_ns = monotonic_ns() - PATIENCE_NS
-            self._drop_all(lambda packet: packet.sent_ns < late_ns and packet.stamp.origin in self.only_joining)
+            self._drop_all(lambda packet: packet.stamp.origin in self.only_joining and is_long_ago(packet.sent_ns))
 
     def keep_only(self, origins: frozenset[str]) -> None:
         """Drop what comes of other origins: its consumer can match none of it, and it would take the room."""

@@ -163,6 +163,27 @@ def test_what_is_late_behind_a_merge_does_not_make_undecided_what_was_decided():
     assert join.b.told["p"].seq == 3
 
 
+def test_what_waits_behind_a_capture_that_is_not_decided_goes_first_where_a_merge_may_be_waiting_for_room():
+    """The merge has sent later captures by one way; what tells of them may be waiting for it."""
+    join = Join("p", first=("p", "other"))
+    put(join.a, "p3", "p1")
+    put(join.b, "p1")
+    assert join.inbox.take() is None
+    put(join.a, "p4")
+    assert join.inbox.take()[1] == {"a": "p1", "b": "p1"}
+    assert waits(join.a) == ["p3", "p4"]
+
+
+def test_a_join_whose_room_is_taken_by_captures_that_nobody_can_tell_of_goes_on_after_a_while(monkeypatch):
+    join = Join("p", first=("p", "other"))
+    put(join.b, "p1")
+    put(join.a, "p2", "p3", "p4")
+    assert [join.inbox.take(), join.inbox.take()] == [None, None]
+    monkeypatch.setattr(matching, "PATIENCE_NS", 0)
+    assert join.inbox.take()[1] == {"a": "p2"}
+    assert join.inbox.take() is None  # there is room
+
+
 def test_a_capture_is_complete_when_all_edges_of_each_input_have_told_of_it():
     """An older one that has given way to what is not decided yet would be told of to nobody."""
     join = Join("p", "other", policy="latest")

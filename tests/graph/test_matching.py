@@ -74,8 +74,8 @@ def test_what_comes_while_a_join_looks_is_not_taken_for_missing():
     put(a, 0)
     match = b.match
 
-    def just_before_it_comes(stamp: Stamp) -> object:
-        found = match(stamp)
+    def just_before_it_comes(stamp: Stamp, *, in_order: bool) -> object:
+        found = match(stamp, in_order=in_order)
         put(b, 0)
         return found
 
