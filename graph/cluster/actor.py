@@ -15,7 +15,7 @@ from time import monotonic_ns
 from typing import Any
 
 from graph.build import Builder
-from graph.cluster.ends import Entry, Fan, Outbox, post
+from graph.cluster.ends import Entry, Fan, LoopBell, Outbox, post
 from graph.cluster.pull import CUT, Parcel, Puller, Reader
 from graph.errors import CauceError, NodeError, in_words
 from graph.packet import Ticket
@@ -91,6 +91,7 @@ class SiteActor:
         sys.path.extend(p for p in start.path if p not in sys.path)
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
+        self._next, self._turn = 0, LoopBell(self._loop)  # commands may begin in another order than they were given in
         self._edges, self._theta_ns = list(start.edges), start.theta_ns
         logging.basicConfig(level=start.level, handlers=[_ToRun(self._tell)], force=True)
         size = Books.size(start.part)
@@ -102,7 +103,7 @@ class SiteActor:
             self._loop, start.part, books, Builder(start.plugins), on_failure=lambda e: self._tell("failed", e)
         )
         for edge in start.cut:
-            site.outboxes[edge].cut()
+            site.outboxes[edge].cut(0)
         self._entries = {
             e: Entry(site.mailboxes[e], site.bell_of(e.target), self._loop, start.theta_ns) for e in start.part.arriving
         }
@@ -115,9 +116,13 @@ class SiteActor:
             self._is_made = asyncio.Event()
         return self._is_made
 
-    async def tell(self, kind: str, values: tuple[Any, ...]) -> None:
-        """Carry out a command; what comes of it is told by `report`."""
+    async def tell(self, number: int, kind: str, values: tuple[Any, ...]) -> None:
+        """Carry out the `number`th command; what comes of it is told by `report`."""
         await self._made().wait()
+        while number != self._next:
+            await self._turn.heard()
+        self._next += 1
+        self._turn.ring()
         site = self._site
         if kind == "set_up":
             site.set_up().add_done_callback(partial(self._settled, "ready"))
@@ -128,7 +133,8 @@ class SiteActor:
         elif kind == "stop":
             site.stop()
         elif kind == "cut":
-            site.outboxes[values[0]].cut()
+            edge, generation = values
+            site.outboxes[edge].cut(generation)
         elif kind == "pull":
             self._pull(*values)
         elif kind == "close":

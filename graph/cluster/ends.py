@@ -103,8 +103,10 @@ class Outbox:
         """See `Way.close`."""
         self._box.close()
 
-    def cut(self) -> None:
-        """The consumer is dead."""
+    def cut(self, generation: int) -> None:
+        """The consumer is dead, and with it all readers up to `generation`; a later one may have been heard already."""
+        if generation < self._generation:
+            return
         self.is_cut = True
         self._box.clear("lost")
         self._tickets.clear()

@@ -6,6 +6,7 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import count
 from threading import Thread, current_thread
 from time import monotonic, monotonic_ns
 from typing import Any
@@ -44,6 +45,7 @@ class Line:
         self._rings: dict[Output, Writer] = {}
         self._work: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._closed = self._is_dead = False
+        self._commands = count()
         self._bell = SocketBell(f"{name}-line")
         self._thread = Thread(target=self._serve, name=f"cauce-{name}-line", daemon=True)
 
@@ -61,7 +63,8 @@ class Line:
         self._post(self._call, kind, values)
 
     def _call(self, kind: str, values: tuple[Any, ...]) -> None:
-        self.handle.tell.remote(kind, values).future().add_done_callback(self._answered)
+        number = next(self._commands)
+        self.handle.tell.remote(number, kind, values).future().add_done_callback(self._answered)
 
     def connect_in(
         self, edge: PlannedEdge, end: socket.socket, ring: Handle, spec: RingSpec, *, shelf: Shelf | None

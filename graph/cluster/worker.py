@@ -211,7 +211,7 @@ class ClusterProcess(Process):
             else:
                 link.cells[OFFERED] += passed
         for edge, source in self._sources.items():
-            source._tell("cut", edge)
+            source._tell("cut", edge, self._generation)
         return self._how
 
     def end(self, deadline: float) -> None:
