@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from itertools import cycle, islice
+from itertools import cycle
 from threading import Lock
 from typing import Any
 
@@ -184,23 +184,6 @@ class Mailbox:
                 return self._remove(0, None)
             self._books[TAKEN] += 1
             return self.packets.popleft()
-
-    def take_news(self) -> Packet | None:
-        """The oldest packet that says more than those behind it: a later one of an origin tells of absences before.
-
-        For whoever sends them one at a time: else absences take the turns of what is overwritten meanwhile.
-        """
-        with self._lock:
-            while self._markers and self._says_nothing_new():
-                self._remove(0, None)
-        return self.take()
-
-    def _says_nothing_new(self) -> bool:
-        """Whether the first packet is an absence that a later one tells as well. The lock is held."""
-        first = self.packets[0]
-        later = (p.stamp for p in islice(self.packets, 1, None))
-        origin, seq, *_ = first.stamp
-        return first.message is None and any(s.origin == origin and s.seq > seq for s in later)
 
     def follow(self, on_taken: Callable[[], None]) -> int:
         """Have a call made for each message that leaves from now on; how many there are at this moment."""

@@ -116,7 +116,7 @@ class Outbox:
         if reader.generation > self._generation:
             self._begin(reader)
         while reader.generation == self._generation:
-            if number == self._next and (packet := self._box.take_news()) is not None:
+            if number == self._next and (packet := self._box.take()) is not None:
                 self._next += 1
                 self._bell.ring()  # whoever waits for the next number
                 stamp, message = packet.stamp, packet.message

@@ -72,7 +72,7 @@ class Lane:
 
     def pump(self) -> None:
         """Send what waits, as far as the actor has come."""
-        while self._under_way < self._window and (packet := self._box.take_news()) is not None:
+        while self._under_way < self._window and (packet := self._box.take()) is not None:
             self._send(packet)
         if self._box.is_over() and not self._has_ended:
             self._has_ended = True

@@ -52,15 +52,11 @@ def test_latest_keeps_the_newest_and_counts_the_others():
     assert box.dropped["overwritten"] == 2
 
 
-def test_an_absence_is_no_news_where_a_later_capture_of_its_source_waits():
-    box = Mailbox(1, bell=Bell(), tells_absence=True)
-    put(box, 0, None)
-    box.offer(Stamp("other", 7, 0), None, 0, None)
-    put(box, 1, None)
-    put(box, 2)
-    news = [(packet.stamp.origin, packet.stamp.seq, packet.message) for packet in iter(box.take_news, None)]
-    assert news == [("other", 7, None), ("src", 2, "m")]
-    assert (box.offered, box.taken, len(box)) == (1, 1, 0)
+def test_a_source_may_tell_of_its_last_capture_again_that_nothing_has_come_since():
+    box = Mailbox(1, bell=Bell(), tells_absence=True, policy="hold")
+    for seq, captured_ns in ((4, 40), (4, 60), (3, 30)):
+        box.offer(Stamp("src", seq, captured_ns), None, 0, None)
+    assert box.told["src"].captured_ns == 60
 
 
 def test_block_has_no_room_when_full_and_rings_its_producer_when_it_has_again():
