@@ -84,7 +84,8 @@ class ClusterProcess(Process):
         self._generation += 1
         self._how = ""
         self.is_to_restart = False
-        self._pass_over_numbers()
+        if self._line is not None:
+            self._pass_over_numbers()
         self._told[:] = self._block.raw
         resources = dict(self.worker.resources)
         options = {
@@ -110,11 +111,10 @@ class ClusterProcess(Process):
         line.start(started)
 
     def _pass_over_numbers(self) -> None:
-        """Let sources go on with higher numbers than those of the captures that a dead actor did not report."""
+        """Let sources go on with higher numbers than those of the captures that a dead actor did not report, if any."""
         for tally in self.books.nodes.values():
-            seqs = tally.seqs
-            for i in range(len(seqs)):
-                seqs[i] += UNHEARD if seqs[i] else 0
+            for i in range(len(tally.seqs)):
+                tally.seqs[i] += UNHEARD
 
     def _tell(self, kind: str, *values: Any, fds: Any = ()) -> None:
         if self._line is not None and self.is_up:

@@ -1,11 +1,14 @@
 """What an actor is told of by several callers, or in calls that overtake each other."""
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 from graph.bell import Bell
 from graph.cluster.actor import SiteActor
 from graph.cluster.ends import LoopBell, Outbox
 from graph.cluster.pull import Reader, Shelf
+from graph.cluster.worker import UNHEARD, ClusterProcess
 from graph.node import Stamp
 from graph.plan import PlannedEdge
 from graph.tally import EdgeTally
@@ -53,3 +56,10 @@ def test_word_of_a_death_that_comes_late_does_not_cut_off_the_next_reader():
         return found
 
     assert asyncio.run(late()) == [False, True]
+
+
+def test_a_source_goes_on_with_higher_numbers_also_where_its_dead_actor_had_not_reported_any():
+    tally: Any = SimpleNamespace(seqs=[0, 7])
+    process: Any = SimpleNamespace(books=SimpleNamespace(nodes={"src": tally}))
+    ClusterProcess._pass_over_numbers(process)
+    assert tally.seqs == [UNHEARD, UNHEARD + 7]
