@@ -10,7 +10,7 @@ from typing import Any
 
 from graph.bell import Bell
 from graph.node import Stamp, of_fields
-from graph.packet import Packet, Ticket, note
+from graph.packet import Packet, Ticket, mark_told
 from graph.spec import Policy
 from graph.tally import DROPPED, HANDED, OFFERED, TAKEN, THINNED, Cause, EdgeTally
 
@@ -135,7 +135,7 @@ class Mailbox:
             if not self.tells_absence:
                 return
         if self.policy == "hold" and packet.message is None:  # it says how far the edge has told, and no more
-            self._note(packet.stamp)
+            self._mark_told(packet.stamp)
             self._bell.ring()
             return
         if self.policy == "hold" or packet.stamp.origin in self.only_joining:
@@ -148,7 +148,7 @@ class Mailbox:
             while packet.message is not None and self._overwrites and len(self) >= self.capacity:
                 self._overwrite()
             self.packets.append(packet)
-            self._note(packet.stamp)
+            self._mark_told(packet.stamp)
         self._bell.ring()
 
     def _overwrite(self) -> None:
@@ -164,9 +164,9 @@ class Mailbox:
             self.packets.insert(i, word)
             self._markers += 1
 
-    def _note(self, stamp: Stamp) -> None:
-        """Note up to where an origin has told."""
-        note(self.told, stamp)
+    def _mark_told(self, stamp: Stamp) -> None:
+        """Mark up to where an origin has told."""
+        mark_told(self.told, stamp)
 
     def head(self) -> Packet | None:
         """The oldest packet, left where it is. One without a message tells that its capture brings nothing."""

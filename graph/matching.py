@@ -30,22 +30,22 @@ class MatchingMailbox(Mailbox):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._counted: dict[str, tuple[int, int, int]] = {}
+        self._counted: dict[str, tuple[Stamp, int, int]] = {}
         """By origin: its last capture, how often that was told, and since when."""
 
-    def _note(self, stamp: Stamp) -> None:
+    def _mark_told(self, stamp: Stamp) -> None:
         if self.copies > 1:
-            seq, count, since_ns = self._counted.get(stamp.origin, (-1, 0, 0))
-            if stamp.seq == seq:
-                self._counted[stamp.origin] = seq, count + 1, since_ns
-            elif stamp.seq > seq:
-                self._counted[stamp.origin] = stamp.seq, 1, monotonic_ns()
-        super()._note(stamp)
+            last, count, since_ns = self._counted.get(stamp.origin, (None, 0, 0))
+            if last is None or stamp.seq > last.seq:
+                self._counted[stamp.origin] = stamp, 1, monotonic_ns()
+            elif stamp == last:  # and not that nothing has come since
+                self._counted[stamp.origin] = last, count + 1, since_ns
+        super()._mark_told(stamp)
 
     def has_all_copies(self, told: Stamp) -> bool:
         """Whether no more are to be waited for of the capture that was told last: all have come, or long ago some."""
-        seq, count, since_ns = self._counted.get(told.origin, (-1, 0, 0))
-        return seq == told.seq and (count >= self.copies or is_long_ago(since_ns))
+        last, count, since_ns = self._counted.get(told.origin, (None, 0, 0))
+        return last is not None and last.seq == told.seq and (count >= self.copies or is_long_ago(since_ns))
 
     def newest_first(self) -> list[Packet]:
         """What waits, newest first."""

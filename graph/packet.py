@@ -18,14 +18,14 @@ class Packet(NamedTuple):
     ticket: Ticket | None = None
 
 
-def note(told: dict[str, Stamp], stamp: Stamp) -> None:
-    """Note in `told` up to where the origin of `stamp` has told everything.
+def mark_told(told: dict[str, Stamp], stamp: Stamp) -> None:
+    """Mark in `told` up to where the origin of `stamp` has told everything.
 
     Behind a live merge one way may be later than another: what comes by it then says nothing new. A source may say
     once more of its last capture that nothing has come since, until a later time.
     """
     last = told.get(stamp.origin)
-    if last is None or stamp.seq >= last.seq:
+    if last is None or stamp.seq > last.seq or (stamp.seq == last.seq and stamp.captured_ns >= last.captured_ns):
         told[stamp.origin] = stamp
 
 

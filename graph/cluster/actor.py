@@ -15,7 +15,8 @@ from time import monotonic_ns
 from typing import Any
 
 from graph.build import Builder
-from graph.cluster.ends import Entry, Fan, LoopBell, Outbox, post
+from graph.cluster.ends import Entry, Fan, Outbox
+from graph.cluster.loop import Turns, post
 from graph.cluster.pull import CUT, Parcel, Puller, Reader
 from graph.errors import CauceError, NodeError, in_words
 from graph.packet import Ticket
@@ -91,7 +92,7 @@ class SiteActor:
         sys.path.extend(p for p in start.path if p not in sys.path)
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
-        self._next, self._turn = 0, LoopBell(self._loop)  # commands may begin in another order than they were given in
+        self._turns = Turns(self._loop)
         self._edges, self._theta_ns = list(start.edges), start.theta_ns
         logging.basicConfig(level=start.level, handlers=[_ToRun(self._tell)], force=True)
         size = Books.size(start.part)
@@ -119,10 +120,7 @@ class SiteActor:
     async def tell(self, number: int, kind: str, values: tuple[Any, ...]) -> None:
         """Carry out the `number`th command; what comes of it is told by `report`."""
         await self._made().wait()
-        while number != self._next:
-            await self._turn.heard()
-        self._next += 1
-        self._turn.ring()
+        await self._turns.come(number)
         site = self._site
         if kind == "set_up":
             site.set_up().add_done_callback(partial(self._settled, "ready"))

@@ -11,52 +11,15 @@ from typing import Any
 import numpy as np
 
 from graph.bell import Bell
+from graph.cluster.loop import LoopBell, Turns, post
 from graph.cluster.pull import CUT, END, MESSAGE, Parcel, PulledTicket, Reader, Shelf, shifted
 from graph.mailbox import HOLD_WINDOW, Mailbox
 from graph.node import Stamp
-from graph.packet import Ticket, note
+from graph.packet import Ticket, mark_told
 from graph.plan import PlannedEdge
 from graph.spec import Policy
 from graph.tally import CONNECTED, OFFERED, EdgeTally
 from graph.transport.views import Array
-
-
-def post(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: Any) -> None:
-    """Have the loop call `function`; callable from any thread and from destructors."""
-    try:
-        loop.call_soon_threadsafe(function, *args)
-    except RuntimeError:  # the actor is ending
-        pass
-
-
-class LoopBell(Bell):
-    """Wakes what waits in the loop for an outbox."""
-
-    __slots__ = ("_loop", "_news")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self._loop = loop
-        self._news: list[asyncio.Future[None]] = []
-
-    def ring(self) -> None:
-        """See `Bell.ring`."""
-        if not self.rung:
-            self.rung = True
-            post(self._loop, self._wake)
-
-    def _wake(self) -> None:
-        self.rung = False
-        news, self._news = self._news, []
-        for future in news:
-            if not future.done():
-                future.set_result(None)
-
-    async def heard(self) -> None:
-        """Wait for the next ring."""
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._news.append(future)
-        await future
 
 
 class Outbox:
@@ -94,7 +57,7 @@ class Outbox:
     def offer(self, stamp: Stamp, message: Any, sent_ns: int, ticket: Ticket | None) -> None:
         """See `Way.offer`."""
         if self.tells_absence:
-            note(self._told, stamp)
+            mark_told(self._told, stamp)
         self._box.offer(stamp, message, sent_ns, ticket)
         if self.is_cut:
             self._box.clear("lost")
@@ -196,8 +159,7 @@ class Entry:
         self.on_room: Callable[[], None] = lambda: None
         self.had = 0
         """How many messages have come since the actor was started."""
-        self._next = 0
-        self._turn = LoopBell(loop)
+        self._turns = Turns(loop)
         self._waiting: deque[asyncio.Future[None]] = deque()
         if mailbox.policy == "block":
             mailbox.on_taken = partial(post, loop, self._was_taken)
@@ -208,10 +170,7 @@ class Entry:
         That is when its capture has ended, if the source counts captures; else when it was taken, if it must not be
         lost; else at once.
         """
-        while number != self._next:
-            await self._turn.heard()
-        self._next += 1
-        self._turn.ring()
+        await self._turns.come(number)
         ended: asyncio.Future[None] = self._loop.create_future()
         waits = parcel.has_ticket
         ticket = PulledTicket(partial(post, self._loop, _settle, ended)) if parcel.has_ticket else None

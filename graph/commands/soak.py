@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from threading import Event, Thread, Timer
-from time import monotonic, sleep
+from threading import Timer
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from graph import report
+from graph.commands import starts
 from graph.commands.run import stops_on_signals
 from graph.errors import CauceError, ConfigError
-from graph.runtime import RUNNING, Runtime
+from graph.runtime import Runtime
 from graph.status import Status
 
 if TYPE_CHECKING:
     from graph.compose import Graph
 
-log = logging.getLogger(__name__)
 EVERY_S = 2.0
 WARM_UP = 0.2  # of the time: until then pools, caches and compilers take what they keep
-START_S = 120.0  # until a start must show its first frame
-STOP_S = 10.0  # until a stop must be over; a run allows itself 2
 PROC = Path("/proc")
 
 
@@ -80,9 +75,9 @@ class Soak:
             problems += grown(samples, growth_mb=self.growth_mb)
             print(_told(samples), file=sys.stderr)
         with TemporaryDirectory(prefix="cauce-soak-") as folder:
-            ends = list(self._start_often(folder))
+            ends = list(starts.ends(self.starts, folder, each_s=self.each_s))
         found["ends"] = ends
-        problems += [f"start {i + 1} of {self.starts}: {end}" for i, end in enumerate(ends) if end != "0"]
+        problems += [f"start {i + 1} of {self.starts}: {end}" for i, end in enumerate(ends) if end != starts.WELL]
         if left := sorted(_shared() - before):
             problems.append(f"left in /dev/shm: {', '.join(left)}")
         found["problems"] = problems
@@ -148,37 +143,6 @@ class Soak:
             )
         return samples
 
-    def _start_often(self, folder: str) -> Iterator[str]:
-        """The end of each start, see `_start`."""
-        for i in range(self.starts):
-            end = self._start(i, folder)
-            log.info("start %d of %d: %s", i + 1, self.starts, "exit code 0" if end == "0" else end)
-            yield end
-
-    def _start(self, i: int, folder: str) -> str:
-        """One run as a program of its own, ended in one of three ways; its exit code, or what was wrong."""
-        words = [w for w in sys.argv[1:] if w != "soak" and not w.startswith(("command", "out=", "metrics"))]
-        command = [sys.executable, sys.argv[0], *words, "command=run", "metrics=none", f"out={folder}/{i}"]
-        end = (None, signal.SIGINT, signal.SIGTERM)[i % 3]
-        if end is None:
-            command.append("command.frames=5")
-        how = "by itself" if end is None else end.name
-        run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        listener = _Listener(run)
-        if not listener.is_up.wait(START_S):
-            run.kill()
-            return f"was not up after {START_S:g} s: {listener.last}"
-        if end is not None:
-            sleep(self.each_s)
-            run.send_signal(end)
-        try:
-            code = run.wait(START_S if end is None else STOP_S)
-        except subprocess.TimeoutExpired:
-            run.kill()
-            return f"did not end in time ({how}): {listener.last}"
-        listener.thread.join()
-        return f"exit code {code} ({how}): {listener.last}" if code else "0"
-
 
 def grown(samples: Sequence[Sample], *, growth_mb: float) -> list[str]:
     """What is more at the end than after the warm-up, in words."""
@@ -233,27 +197,6 @@ def _shared() -> set[str]:
         return set(os.listdir("/dev/shm"))
     except OSError:
         return set()
-
-
-class _Listener:
-    """Reads what a run says, to its end."""
-
-    def __init__(self, run: subprocess.Popen[str]) -> None:
-        self._run = run
-        self.last = ""
-        self.is_up = Event()
-        """Set when the graph runs, or has ended before it did."""
-        self.thread = Thread(target=self._listen, daemon=True)
-        self.thread.start()
-
-    def _listen(self) -> None:
-        assert self._run.stderr is not None
-        with self._run.stderr as lines:
-            for line in lines:
-                self.last = line.strip() or self.last
-                if RUNNING in line:
-                    self.is_up.set()
-        self.is_up.set()
 
 
 def _told(samples: Sequence[Sample]) -> str:

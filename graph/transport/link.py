@@ -10,7 +10,7 @@ from typing import Any
 
 from graph.bell import Bell, SocketBell
 from graph.node import Stamp
-from graph.packet import Ticket, note
+from graph.packet import Ticket, mark_told
 from graph.plan import PlannedEdge
 from graph.tally import CONNECTED, IN_HAND, OFFERED, THINNED, Cause, EdgeTally
 from graph.transport import wire
@@ -122,7 +122,7 @@ class Link:
         if self.edge.is_picky and stamp.origin not in self.edge.origins:
             return False
         if self.edge.tells_absence:
-            note(self.told, stamp)
+            mark_told(self.told, stamp)
         cells = self.tally.cells
         if message is not None and next(self._turns):
             cells[OFFERED] += 1

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graph.node import Stamp
-from graph.packet import Ticket, note
+from graph.packet import Ticket, mark_told
 from graph.spec import Policy
 from graph.transport import wire
 from graph.transport.flat import SMALL
@@ -91,7 +91,7 @@ class Outlet:
         """Send a message to all that want it; None: there is none for this capture."""
         if self._is_plain:
             for link in self._telling:
-                note(link.told, stamp)
+                mark_told(link.told, stamp)
             if message is not None:
                 self._send(self.links, stamp, message, sent_ns, ticket)
             elif self._telling:

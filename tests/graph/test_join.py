@@ -144,6 +144,18 @@ def test_a_capture_is_past_when_all_its_copies_have_told(twice):
     assert waits(twice.b) == []
 
 
+def test_word_that_nothing_has_come_since_a_capture_is_no_copy_of_it(twice):
+    put(twice.b, "p1")
+    put(twice.a, "-p1")
+    twice.a.offer(Stamp("p", 1, 2 * 10**6), None, monotonic_ns(), None)
+    assert [twice.inbox.take()[1] for _ in range(2)] == [None, None]
+    assert twice.inbox.take() is None
+    assert waits(twice.b) == ["p1"]
+    put(twice.a, "-p1")
+    assert [twice.inbox.take()[1], twice.inbox.take()] == [None, None]
+    assert waits(twice.b) == []
+
+
 def test_a_copy_that_was_lost_is_not_waited_for_for_ever(twice, monkeypatch):
     """Nothing else may come that would tell: the door of its source may let in one capture at a time."""
     put(twice.b, "p1")

@@ -54,7 +54,7 @@ def test_latest_keeps_the_newest_and_counts_the_others():
 
 def test_a_source_may_tell_of_its_last_capture_again_that_nothing_has_come_since():
     box = Mailbox(1, bell=Bell(), tells_absence=True, policy="hold")
-    for seq, captured_ns in ((4, 40), (4, 60), (3, 30)):
+    for seq, captured_ns in ((4, 40), (4, 60), (3, 30), (4, 40)):
         box.offer(Stamp("src", seq, captured_ns), None, 0, None)
     assert box.told["src"].captured_ns == 60
 

@@ -221,8 +221,10 @@ def test_the_network_of_weights_is_checked_before_anything_loads(params, problem
     assert [f.startswith(str(problem)) for f in found] == ([] if problem is None else [True])
 
 
-def test_close_works_before_setup():
-    detector(dense())[0].close()
+def test_close_works_before_setup_and_loads_nothing():
+    node, engine = detector(dense())
+    node.close()
+    assert engine.model is None
 
 
 def test_check_finds_all_mistakes_at_once(tmp_path):

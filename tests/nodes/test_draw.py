@@ -43,7 +43,9 @@ def test_labels_leave_free_what_is_to_be_kept_free():
 
 @given(coordinate, coordinate, coordinate, coordinate)
 def test_any_box_can_be_drawn(x1, y1, x2, y2):
-    draw.boxes(blank(), [mark(x1, y1, x2, y2, urgent=True)])
+    picture = blank()
+    draw.boxes(picture, [mark(x1, y1, x2, y2, urgent=True)])
+    assert picture.shape == blank().shape
 
 
 @pytest.mark.parametrize("size_wh", [(2, 2), (9, 300), (300, 9), (64, 48)])
@@ -51,7 +53,8 @@ def test_any_picture_can_be_drawn_on(size_wh):
     picture = blank(size_wh)
     draw.boxes(picture, [mark(0, 0, *size_wh, urgent=True)])
     draw.subtitle(picture, "something much longer than the picture is wide")
-    depth_picture(np.ones((4, 4), np.float32), size_wh, metres=True)
+    assert (picture != 60).any()
+    assert depth_picture(np.ones((4, 4), np.float32), size_wh, metres=True).shape == picture.shape
 
 
 def test_long_words_are_broken_into_lines_that_fit():

@@ -247,12 +247,16 @@ def test_a_model_without_memory_for_the_device_gets_the_frame_from_the_host(file
     for node in (upload, depth):
         node.setup()
 
+    tried = []
+
     def full(*_):
+        tried.append(driver.held)
         raise OutOfMemoryError("no memory")
 
     depth.model.model.run_placed = full
     frame = picture(0)
     same(depth.process(upload.process(frame)), expected(frame)[1])
+    assert len(tried) == 1
     depth.close()
     upload.close()
 

@@ -174,7 +174,8 @@ def test_the_urgent_tells_how_soon_it_will_be_here():
 
 
 def test_boxes_that_are_no_numbers_or_far_outside_do_no_harm(tmp_path):
-    shown(tmp_path / "a.mp4", 1, detections=detections((np.nan, 0, np.inf, 10), (-1e12, 0, 1e12, 10)))
+    video = shown(tmp_path / "a.mp4", 1, detections=detections((np.nan, 0, np.inf, 10), (-1e12, 0, 1e12, 10)))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 1
 
 
 def test_gray_frames_are_shown_as_they_are(tmp_path):

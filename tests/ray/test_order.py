@@ -6,7 +6,8 @@ from typing import Any
 
 from graph.bell import Bell
 from graph.cluster.actor import SiteActor
-from graph.cluster.ends import LoopBell, Outbox
+from graph.cluster.ends import Outbox
+from graph.cluster.loop import Turns
 from graph.cluster.pull import Reader, Shelf
 from graph.cluster.worker import UNHEARD, ClusterProcess
 from graph.node import Stamp
@@ -35,7 +36,7 @@ def test_commands_are_carried_out_in_the_order_in_which_they_were_given():
 
     async def overtaken() -> list[str]:
         actor, site = SiteActor(), Notes()
-        actor._site, actor._next, actor._turn = site, 0, LoopBell(asyncio.get_running_loop())
+        actor._site, actor._turns = site, Turns(asyncio.get_running_loop())
         actor._made().set()
         calls = [actor.tell(2, "stop", ()), actor.tell(1, "close_edge", ("b",)), actor.tell(0, "close_edge", ("a",))]
         await asyncio.wait_for(asyncio.gather(*calls), 5)
