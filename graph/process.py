@@ -90,7 +90,7 @@ class Process:
         level = logging.getLogger().getEffectiveLevel()
         handles = [rings[output] for output in self.part.rings]
         fds = [self._block.fd, *(h for h in handles if isinstance(h, int))]
-        names = [None if isinstance(h, int) else h for h in handles]
+        names = [None if isinstance(h, int) else str(h) for h in handles]
         name = f"cauce-{self.part.name}-control"
         self._listener = Thread(target=self._listen, args=(control,), name=name, daemon=True)
         self._listener.start()

@@ -8,8 +8,9 @@ A reader's queue holds as many samples as may be in use, and each one in it is i
 nothing overflows that a datagram still names. Safe overflow is on all the same, since iceoryx2's other way waits for a
 dead reader for ever.
 
-iceoryx2 names its memory. What a killed process leaves is removed when the run hears of the death, and what a killed
-run leaves at the next start (`sweep`).
+iceoryx2 names its memory. The run makes every service (`Made`), and its processes open them: one that a process was
+killed in the middle of making could never be opened again, by nobody. What a killed process leaves is removed when the
+run hears of the death, and what a killed run leaves at the next start (`sweep`).
 """
 
 from __future__ import annotations
@@ -27,13 +28,9 @@ FOLDER = "/dev/shm"
 PREFIX = "cauce_"  # of all names in /dev/shm, so that a sweep touches nothing of other programs
 SPARE = 8  # samples that a reader may hold beyond those in use: their note is quicker than their end
 PAGE = 4096
+GONE = ("DoesNotExist", "IsMarkedForDestruction")  # how iceoryx2 says so
 
 _serial = count()
-
-
-def new_name() -> str:
-    """A service name that no other output, run or restart has."""
-    return f"cauce/{os.getpid()}/{os.urandom(4).hex()}/{next(_serial)}"
 
 
 def _library() -> Any:
@@ -72,15 +69,19 @@ def sweep() -> int:
     return swept
 
 
-class Service:
-    """A publish-subscribe service, opened by one end; whoever comes first makes it."""
+class Gone(Exception):
+    """The run has given a service up, as its producer is dead."""
 
-    def __init__(self, name: str, spec: RingSpec) -> None:
+
+class Service:
+    """One end of a publish-subscribe service."""
+
+    def __init__(self, name: str, spec: RingSpec, *, is_new: bool = False) -> None:
         self.iox = iox = _library()
         builder = iox.NodeBuilder.new().config(_config(iox)).signal_handling_mode(iox.SignalHandlingMode.Disabled)
         self.node = builder.create(iox.ServiceType.Ipc)
         readers = 2 * spec.readers + 2  # those that died may still be counted; and the writer reads as well
-        self.ports: Any = (
+        service = (
             self.node.service_builder(iox.ServiceName.new(name))
             .publish_subscribe(iox.Slice[ctypes.c_uint8])
             .user_header(ctypes.c_uint64)
@@ -90,13 +91,37 @@ class Service:
             .subscriber_max_borrowed_samples(spec.slots + SPARE)
             .max_publishers(1)
             .max_subscribers(readers)
-            .max_nodes(readers + 2)
-            .open_or_create()
+            .max_nodes(readers + 3)  # the writer's, and the run's
         )
+        try:
+            self.ports: Any = service.create() if is_new else service.open()
+        except iox.PublishSubscribeOpenError as e:
+            if str(e) in GONE:
+                raise Gone(name) from e
+            raise
 
     def subscriber(self) -> Any:
         """A queue of the samples that are published from now on."""
         return self.ports.subscriber_builder().create()
+
+
+class Made(str):
+    """The name of a service that this process has made; no other output, run or restart has it."""
+
+    __slots__ = ("_service",)
+
+    _service: Service | None
+
+    @classmethod
+    def new(cls, spec: RingSpec) -> Made:
+        """Make a service."""
+        made = cls(f"cauce/{os.getpid()}/{os.urandom(4).hex()}/{next(_serial)}")
+        made._service = Service(made, spec, is_new=True)
+        return made
+
+    def close(self) -> None:
+        """Give it up: it goes with the last that has opened it."""
+        self._service = None
 
 
 def buffer(address: int, size: int, owner: object) -> memoryview:

@@ -104,18 +104,20 @@ def shortage(specs: Iterable[RingSpec]) -> str | None:
 
 def create(spec: RingSpec) -> Handle:
     """New memory for an output; whoever calls closes it."""
-    return ring.create(spec) if spec.transport == "slots" else iceoryx.new_name()
+    return ring.create(spec) if spec.transport == "slots" else iceoryx.Made.new(spec)
 
 
 def copy(handle: Handle) -> Handle:
     """One more handle of the same memory."""
-    return os.dup(handle) if isinstance(handle, int) else handle
+    return os.dup(handle) if isinstance(handle, int) else str(handle)
 
 
 def close(handle: Handle) -> None:
     """Give up a handle; who has opened the memory keeps it."""
     if isinstance(handle, int):
         os.close(handle)
+    elif isinstance(handle, iceoryx.Made):
+        handle.close()
 
 
 def writer(handle: Handle, spec: RingSpec) -> Writer:

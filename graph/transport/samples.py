@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from graph.transport.iceoryx import PAGE, Service, buffer, number_of
+from graph.transport.iceoryx import PAGE, Gone, Service, buffer, number_of
 from graph.transport.pages import MADV_POPULATE_WRITE
 from graph.transport.ring import ALIGNMENT, BYTE, Bytes, Ref, RingSpec
 from graph.transport.views import Array
@@ -178,13 +178,21 @@ class _Taken:
         self.sample = sample
 
 
+def _opened(name: str, spec: RingSpec) -> tuple[Service | None, Any]:
+    """A service and a queue of its samples; none where its producer is dead already, and nothing will come."""
+    try:
+        service = Service(name, spec)
+    except Gone:
+        return None, None
+    return service, service.subscriber()
+
+
 class SampleReader:
     """A consumer's side: a queue of samples, in the order in which they were published."""
 
     def __init__(self, name: str, spec: RingSpec) -> None:
         self.spec = spec
-        self._service: Service | None = Service(name, spec)
-        self._queue: Any = self._service.subscriber()
+        self._service, self._queue = _opened(name, spec)
         self._taken: weakref.WeakValueDictionary[int, _Taken] = weakref.WeakValueDictionary()
         self._passed: dict[int, Any] = {}
         self._leases = Leases(lambda _: None)
@@ -228,7 +236,8 @@ class SampleReader:
         """The sample with this number. Those before it are of the same message, or of no use to this reader."""
         if (passed := self._passed.pop(slot, None)) is not None:
             return _Taken(passed)
-        assert self._service is not None
+        if self._service is None:
+            return None
         try:
             while (sample := self._queue.receive()) is not None:
                 if number_of(sample) == slot:

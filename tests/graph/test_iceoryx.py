@@ -178,6 +178,35 @@ def test_an_edge_that_wants_few_is_told_of_the_others_and_keeps_none():
     edge.close()
 
 
+@needs_iceoryx2
+def test_only_the_run_makes_services_as_one_half_made_by_a_killed_process_could_never_be_opened():
+    before = shared()
+    handle = memory.create(SPEC)
+    name = memory.copy(handle)
+    memory.close(name)  # whoever was given the name gives nothing up
+    memory.reader(name, SPEC).close()
+    memory.close(handle)
+    assert shared() == before
+    with pytest.raises(iceoryx.Gone):
+        memory.writer(name, SPEC)
+    assert shared() == before
+
+
+@needs_iceoryx2
+def test_who_comes_to_read_when_the_producer_is_dead_and_given_up_has_no_error_and_hears_nothing():
+    gone = memory.create(SPEC)
+    name = memory.copy(gone)
+    memory.close(gone)
+    reader = memory.reader(name, SPEC)
+    ended = []
+    reader.on_end(ended.append)
+    reader.skip(0)
+    assert not reader.lease(1, SLOT, (4,), np.dtype(np.uint8)).any()
+    assert ended == [1]
+    assert not reader.settle()
+    reader.close()
+
+
 KILLED = """
 import os, signal, sys
 import numpy as np
