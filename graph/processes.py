@@ -53,6 +53,9 @@ class Processes:
         self._edges = [e for e in plan.edges if self._site[e.source] != self._site[e.target]]
         self._specs: dict[Output, RingSpec] = {o: spec for part in parts.values() for o, spec in part.rings.items()}
         memory.sweep(self._specs.values())
+        if (shortage := memory.shortage(self._specs.values())) is not None:
+            users = [self._site[node] for (node, _), spec in self._specs.items() if spec.transport != "slots"]
+            raise WorkerError(users[0], shortage)
         self._rings = {output: memory.create(spec) for output, spec in self._specs.items()}
         self._due: dict[str, float] = {}
         """When those that died are to be started again."""
@@ -76,9 +79,6 @@ class Processes:
 
     def start(self) -> None:
         """Start all at once, connect them, and have each set up its nodes."""
-        if (shortage := memory.shortage(self._specs.values())) is not None:
-            users = [self._site[node] for (node, _), spec in self._specs.items() if spec.transport != "slots"]
-            raise WorkerError(users[0], shortage)
         for process in self.by_name.values():
             process.spawn(self._rings)
         for edge in self._edges:

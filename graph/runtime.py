@@ -51,7 +51,11 @@ class _Stopped(Exception):
 
 
 class Runtime:
-    """One run of a plan. Made, run once, then read."""
+    """One run of a plan. Made, run once, then read.
+
+    Raises:
+        WorkerError: There is not enough shared memory for its processes.
+    """
 
     def __init__(
         self,

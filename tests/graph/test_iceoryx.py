@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from graph.bell import SocketBell
-from graph.errors import ConfigError
+from graph.errors import ConfigError, WorkerError
 from graph.planner import make_plan
 from graph.tally import EdgeTally
 from graph.transport import iceoryx, memory
@@ -74,10 +74,9 @@ def test_too_little_room_in_shared_memory_is_told_before_anything_starts(monkeyp
     monkeypatch.setattr(iceoryx, "FOLDER", str(tmp_path))
     monkeypatch.setattr(memory.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**6))
     nodes = {"src": toy("Snap", worker="a"), "out": toy("Album", path=str(tmp_path / "out"), inputs={"word": "src"})}
-    result, _ = run("samples", **nodes)
-    assert result.end == "failed"
-    assert str(result.error).startswith("placement.a: the worker cannot start: transport=iceoryx2 may need ")
-    assert "where 1 MB are free" in str(result.error)
+    with pytest.raises(WorkerError, match="where 1 MB are free") as refused:
+        run("samples", **nodes)
+    assert str(refused.value).startswith("placement.a: the worker cannot start: transport=iceoryx2 may need ")
     assert not (tmp_path / "out").exists()
 
 
