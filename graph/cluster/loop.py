@@ -18,7 +18,7 @@ def post(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: 
 
 
 class LoopBell(Bell):
-    """Wakes what waits in the loop for an outbox."""
+    """Wakes what waits in the loop."""
 
     __slots__ = ("_loop", "_news")
 

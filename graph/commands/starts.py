@@ -40,7 +40,7 @@ def _end(i: int, folder: str, each_s: float) -> str:
     run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     listener = _Listener(run)
     if not listener.is_up.wait(START_S):
-        run.kill()
+        _kill(run)
         return f"was not up after {START_S:g} s: {listener.last}"
     if end is not None:
         sleep(each_s)
@@ -48,10 +48,15 @@ def _end(i: int, folder: str, each_s: float) -> str:
     try:
         code = run.wait(START_S if end is None else STOP_S)
     except subprocess.TimeoutExpired:
-        run.kill()
+        _kill(run)
         return f"did not end in time ({how}): {listener.last}"
     listener.thread.join()
     return f"exit code {code} ({how}): {listener.last}" if code else WELL
+
+
+def _kill(run: subprocess.Popen[str]) -> None:
+    run.kill()
+    run.wait()
 
 
 class _Listener:

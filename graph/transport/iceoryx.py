@@ -91,7 +91,7 @@ class Service:
             .subscriber_max_borrowed_samples(spec.slots + SPARE)
             .max_publishers(1)
             .max_subscribers(readers)
-            .max_nodes(readers + 3)  # the writer's, and the run's
+            .max_nodes(readers + 3)  # the run's as well, and two to spare
         )
         try:
             self.ports: Any = service.create() if is_new else service.open()
