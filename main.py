@@ -9,13 +9,19 @@ python main.py doctor                                 what works on this machine
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from threading import Timer
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+AGAIN_S = 0.01  # until an exit that nobody could catch is asked for again
 COMMANDS = tuple(path.stem for path in sorted((Path(__file__).parent / "conf" / "command").glob("*.yaml")))
 
 
@@ -41,6 +47,7 @@ def execute(config: dict[str, Any], words: list[str]) -> float | None:
     graph = checked(config, allowed=allowed) if getattr(command, "needs_graph", True) else None
     if _exit.was_asked:
         sys.exit(0)
+    _exit.clears_up = True
     score: float | None = command.score(command.execute(graph))
     return score
 
@@ -93,14 +100,28 @@ def by_hydra() -> None:
 
 
 class Exit:
-    """Ends the program where a signal asks for that before a run listens; its libraries may swallow it on the way."""
+    """Ends the program where a signal asks for that and no run listens.
 
+    Until a command begins there is nothing to clear up, and the program is left at once: most of that time goes into
+    imports, where an exception may come up in a callback of the interpreter, or in a library that goes on all the same.
+    """
+
+    clears_up = False
     was_asked = False
 
     def __call__(self, number: int, _: object) -> None:
         """Handle the signal."""
+        if not self.clears_up:
+            os._exit(0)
         self.was_asked = True
         sys.exit(0)
+
+    def hears_of(self, unraisable: UnraisableHookArgs) -> None:
+        """Ask again for an exit that came up where nobody could catch it; tell of all else."""
+        if self.was_asked and isinstance(unraisable.exc_value, SystemExit):
+            Timer(AGAIN_S, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        else:
+            sys.__unraisablehook__(unraisable)
 
 
 _exit = Exit()
@@ -126,6 +147,7 @@ def main() -> None:
     """The command line."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _exit)
+    sys.unraisablehook = _exit.hears_of
     sys.argv = with_command(sys.argv)
     words = sys.argv[1:]
     with told():

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import current_thread, main_thread
@@ -49,17 +49,19 @@ class Run:
         if graph.plan.off:
             log.info("switched off: %s", ", ".join(graph.plan.off))
         status: Status | None = None
-        runtime = Runtime(
-            graph.plan, graph.builder, frames=self.frames, on_tick=lambda: status.tick() if status else None
-        )
-        with _served(runtime, graph.config.get("metrics")), stops_on_signals(runtime):
-            started = monotonic()
-            if self.status:
-                with Status(runtime) as status:
+        with stops_on_signals() as stops:
+            runtime = Runtime(
+                graph.plan, graph.builder, frames=self.frames, on_tick=lambda: status.tick() if status else None
+            )
+            stops(runtime)
+            with _served(runtime, graph.config.get("metrics")):
+                started = monotonic()
+                if self.status:
+                    with Status(runtime) as status:
+                        result = runtime.run()
+                else:
                     result = runtime.run()
-            else:
-                result = runtime.run()
-            seconds = monotonic() - started
+                seconds = monotonic() - started
         summary = report.summary(runtime, result, seconds=seconds, out=out, command=sys.argv[1:])
         if out:
             report.write(Path(str(out)) / "summary.json", summary)
@@ -97,16 +99,33 @@ def _served(runtime: Runtime, metrics: Any) -> Iterator[None]:
 
 
 @contextmanager
-def stops_on_signals(runtime: Runtime) -> Iterator[None]:
-    """SIGINT and SIGTERM stop the run; only the main thread may listen to them."""
+def stops_on_signals() -> Iterator[Callable[[Runtime], None]]:
+    """SIGINT and SIGTERM stop the run that is named to what this yields, at once if one came while it was being made.
+
+    Only the main thread may listen to them.
+    """
+    runs: list[Runtime] = []
+    asked = False
+
+    def stop(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        for run in runs:
+            run.stop()
+
+    def name(run: Runtime) -> None:
+        runs.append(run)
+        if asked:
+            run.stop()
+
     if current_thread() is not main_thread():
-        yield
+        yield name
         return
-    before = {s: signal.signal(s, lambda *_: runtime.stop()) for s in (signal.SIGINT, signal.SIGTERM)}
+    before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
     if any(getattr(handler, "was_asked", False) for handler in before.values()):  # and a library swallowed the exit
-        runtime.stop()
+        stop()
     try:
-        yield
+        yield name
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

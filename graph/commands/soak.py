@@ -122,13 +122,15 @@ class Soak:
             if not samples or at_s - samples[-1].at_s >= EVERY_S:
                 samples.append(_sample(runtime, at_s))
 
-        runtime = Runtime(graph.plan, graph.builder, on_tick=tick)
-        timer = Timer(60 * self.minutes, runtime.stop)
-        timer.daemon = True
-        timer.start()
-        with stops_on_signals(runtime), Status(runtime) as status:
-            shown.append(status)
-            result = runtime.run()
+        with stops_on_signals() as stops:
+            runtime = Runtime(graph.plan, graph.builder, on_tick=tick)
+            stops(runtime)
+            timer = Timer(60 * self.minutes, runtime.stop)
+            timer.daemon = True
+            timer.start()
+            with Status(runtime) as status:
+                shown.append(status)
+                result = runtime.run()
         timer.cancel()
         if result.error is not None:
             raise result.error

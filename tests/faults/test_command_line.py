@@ -173,9 +173,69 @@ def caught_signals(pid: int) -> int:
     return int(next(line for line in status if line.startswith("SigCgt")).split()[1], 16)
 
 
+CALLBACK = """
+import signal
+import main
+
+class Collected:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+signal.signal(signal.SIGTERM, main.Exit())
+Collected()
+print("it went on")
+"""
+
+
+def test_until_a_command_begins_a_signal_leaves_at_once_also_out_of_a_callback():
+    """Seen in the import system's own: the exit was ignored, with a traceback, and the program went on."""
+    done = subprocess.run([sys.executable, "-c", CALLBACK], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+class Collected:
+    """Is told to end while it is collected."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def collect_and_wait() -> None:
+    Collected()
+    time.sleep(30)
+
+
+def test_an_exit_in_a_callback_is_asked_for_again_while_a_command_is_at_work(monkeypatch):
+    handler = at_work()
+    before = signal.signal(signal.SIGTERM, handler)
+    monkeypatch.setattr(sys, "unraisablehook", handler.hears_of)
+    try:
+        with pytest.raises(SystemExit) as e:
+            collect_and_wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert e.value.code == 0
+
+
+def test_other_errors_in_callbacks_are_told(monkeypatch, capsys):
+    class Faulty:
+        def __del__(self) -> None:
+            raise ValueError("of its own")
+
+    monkeypatch.setattr(sys, "unraisablehook", at_work().hears_of)
+    Faulty()
+    assert "ValueError: of its own" in capsys.readouterr().err
+
+
+def at_work() -> main.Exit:
+    handler = main.Exit()
+    handler.clears_up = True
+    return handler
+
+
 def test_a_signal_ends_it_with_exit_code_0_though_a_library_fails_over_it(monkeypatch):
     """Seen with OmegaConf: what it clears up in `finally` failed, and its error took the place of the exit."""
-    monkeypatch.setattr(main, "_exit", main.Exit())
+    monkeypatch.setattr(main, "_exit", at_work())
 
     def compose() -> None:
         try:
@@ -191,7 +251,7 @@ def test_a_signal_ends_it_with_exit_code_0_though_a_library_fails_over_it(monkey
 @pytest.fixture
 def swallowed(monkeypatch):
     """A signal has come before a run listened to any, and a library has gone on all the same."""
-    handler = main.Exit()
+    handler = at_work()
     monkeypatch.setattr(main, "_exit", handler)
     with pytest.raises(SystemExit):
         handler(signal.SIGINT, None)
@@ -221,8 +281,17 @@ class Never:
 @pytest.mark.usefixtures("swallowed")
 def test_a_signal_that_a_library_swallowed_stops_the_run_that_begins():
     asked: list[bool] = []
-    with stops_on_signals(SimpleNamespace(stop=lambda: asked.append(True))):
+    with stops_on_signals() as stops:
+        stops(SimpleNamespace(stop=lambda: asked.append(True)))
         assert asked == [True]
+
+
+def test_a_signal_that_comes_while_a_run_is_being_made_stops_it():
+    asked: list[bool] = []
+    with stops_on_signals() as stops:
+        signal.raise_signal(signal.SIGTERM)
+        stops(SimpleNamespace(stop=lambda: asked.append(True)))
+    assert asked == [True]
 
 
 def test_without_a_signal_the_same_error_is_one():
