@@ -1,7 +1,5 @@
 """Objects keep their numbers, however they move and whatever is dropped."""
 
-import time
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,20 +109,12 @@ def test_whatever_comes_numbers_are_unique_never_return_and_runs_repeat(frames):
     assert [ids(t) for t in follow(messages, lost_s=0.2)] == [ids(t) for t in found]
 
 
-def test_a_crowd_takes_a_fraction_of_a_frame():
+def test_in_a_crowd_nobody_is_exchanged():
     rng = np.random.default_rng(1)
-    places = rng.uniform(40, 440, (50, 2))
-    frames = [detections(*[box(x + i, y) for x, y in places + rng.normal(0, 2, (50, 2))]) for i in range(40)]
-    begun = time.perf_counter()
-    follow(frames)
-    assert (time.perf_counter() - begun) / len(frames) < 0.02
-
-
-def test_mistakes_show_at_once():
-    assert list(Track.check({"sure_conf": 2, "confirm_hits": 0, "lost_s": -1, "min_iou": "x"})) == [
-        "sure_conf: is 2; expected a number, 0 to 1",
-        "min_iou: is 'x'; expected a number, 0 to 1",
-        "confirm_hits: is 0; expected a whole number, 1 or more",
-        "lost_s: is -1; expected a number, 0 or more",
-    ]
-    assert list(Track.check({})) == []
+    places = np.array([(x, y) for x in range(40, 440, 40) for y in range(100, 350, 50)])
+    frames = [detections(*[box(x + i, y) for x, y in places + rng.normal(0, 2, places.shape)]) for i in range(40)]
+    _, *found = follow(frames)
+    assert [ids(t) for t in found] == [list(range(1, 51))] * 39
+    for i, tracks in enumerate(found, 1):
+        boxes = tracks.detections.xyxy
+        assert np.abs((boxes[:, :2] + boxes[:, 2:]) / 2 - places - (i, 0)).max() < 10
