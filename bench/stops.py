@@ -49,6 +49,7 @@ PROGRAMS: Mapping[str, Sequence[str]] = {
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=20, help="signals for each program")
+    parser.add_argument("--only", choices=[*PROGRAMS], help="one of the programs")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     return parser.parse_args()
 
@@ -83,11 +84,12 @@ def main() -> int:
     given = arguments()
     report.header("From a signal to the end of the program")
     moments = random.Random(given.seed)
-    taken: dict[str, list[int]] = {name: [] for name in PROGRAMS}
+    programs = PROGRAMS if given.only is None else {given.only: PROGRAMS[given.only]}
+    taken: dict[str, list[int]] = {name: [] for name in programs}
     problems = []
     for i in range(given.repeats):
         after_s, number = moments.uniform(0, LONGEST_S), (signal.SIGINT, signal.SIGTERM)[i % 2]
-        for name, words in PROGRAMS.items():
+        for name, words in programs.items():
             taken_ns, problem = stopped(words, number, after_s)
             taken[name].append(taken_ns)
             if problem:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from threading import Thread
 from typing import Any, Protocol
 from wsgiref.simple_server import WSGIServer
@@ -125,6 +127,10 @@ class Server:
 
     def close(self) -> None:
         """Stop serving and free the port."""
-        self._http.shutdown()
+        stopping = Thread(target=self._http.shutdown, name="cauce-metrics-end")
+        stopping.start()
+        with suppress(OSError):  # the server looks every half a second whether it is to stop, and when its socket ends
+            self._http.socket.shutdown(socket.SHUT_RDWR)
+        stopping.join()
         self._http.server_close()
         self._thread.join()
