@@ -5,21 +5,24 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import gc
-import logging
 import os
 import signal
 import socket
 import sys
 import traceback
 from concurrent.futures import Future
+from contextlib import suppress
 from threading import Thread
 from time import sleep
 from typing import Any
 
+from graph import logs
+from graph.assembly import Assembly
+from graph.books import Books
 from graph.build import Builder
 from graph.control import Closed, Control
 from graph.errors import CauceError, NodeError, in_words, translated
-from graph.partition import Books, Part
+from graph.partition import Part
 from graph.site import Site
 from graph.tally import Block
 
@@ -63,24 +66,9 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-class _ToParent(logging.Handler):
-    """Hands log records to the parent, whose handlers are the ones that were asked for."""
-
-    def __init__(self, control: Control) -> None:
-        super().__init__()
-        self._control = control
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler.emit`."""
-        try:
-            self._control.send("log", record.name, record.levelno, self.format(record))
-        except Closed:
-            pass
-
-
 def _serve(control: Control) -> None:
     _, (part, plugins, level, names), fds = control.receive()
-    logging.basicConfig(level=level, format="%(message)s", handlers=[_ToParent(control)])
+    logs.hand_over(level, lambda *record: _log(control, record))
     try:
         site = _made(control, part, Builder(plugins), names, fds)
     except Exception as e:
@@ -116,10 +104,10 @@ def _made(control: Control, part: Part, builder: Builder, names: list[str | None
     def failed(error: CauceError) -> None:
         _tell(control, "failed", error)
 
-    site = Site(part, Books(part, block), builder, failed, rings=rings)
+    assembly = Assembly(part, Books(part, block), builder, failed, rings=rings)
     for fd in fds:
         os.close(fd)
-    return site
+    return Site(assembly)
 
 
 def _is_set_up(control: Control, site: Site, future: Future[Any]) -> None:
@@ -146,6 +134,11 @@ def _tell(control: Control, kind: str, *values: Any) -> None:
         control.send(kind, *values)
     except Closed:
         os._exit(1)
+
+
+def _log(control: Control, record: tuple[str, int, str]) -> None:
+    with suppress(Closed):
+        control.send("log", *record)
 
 
 def _tell_words(control: Control, site: Site) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from graph.mailbox import HOLD_WINDOW
 from graph.placement import HERE
 from graph.plan import Plan, PlannedEdge, PlannedNode
-from graph.tally import Block, EdgeTally, Tally
 from graph.transport.ring import RingSpec
 
 UNKNOWN_BYTES = 64 << 20  # a slot for messages that no contract tells the size of; only what is written takes memory
@@ -37,24 +36,6 @@ class Part:
     def arriving(self) -> tuple[PlannedEdge, ...]:
         """Edges from other processes."""
         return tuple(e for n in self.nodes.values() for e in n.edges if e.source not in self.nodes)
-
-
-class Books:
-    """All counts of one part; over the same block they mean the same cells in every process."""
-
-    def __init__(self, part: Part, block: Block | None = None) -> None:
-        self.nodes = {
-            name: Tally(block, is_sink=n.is_sink, outputs=len(n.ports.outputs)) for name, n in part.nodes.items()
-        }
-        self.mailboxes = {e: EdgeTally(block) for n in part.nodes.values() for e in n.edges}
-        self.links = {e: EdgeTally(block) for e in part.leaving}
-
-    @staticmethod
-    def size(part: Part) -> int:
-        """Cells that the books of a part need."""
-        nodes = sum(Tally.size(is_sink=n.is_sink, outputs=len(n.ports.outputs)) for n in part.nodes.values())
-        edges = sum(len(n.edges) for n in part.nodes.values()) + len(part.leaving)
-        return nodes + edges * EdgeTally.SIZE
 
 
 def parts(plan: Plan, frames: int | None = None) -> dict[str, Part]:

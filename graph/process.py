@@ -14,15 +14,17 @@ from threading import Thread
 from time import monotonic, sleep
 from typing import Any
 
+from graph import logs, procfs
+from graph.books import Books
 from graph.build import Builder
 from graph.child import HEARD_BY_PARENT
 from graph.control import Closed, Control
-from graph.partition import Books, Output, Part
+from graph.partition import Output, Part
 from graph.placement import WorkerSpec
 from graph.plan import PlannedEdge
 from graph.spec import NodeSpec
 from graph.supervise import Restarts
-from graph.tally import BUSY_SINCE, HANDED, IN_HAND, OFFERED, TAKEN, UP, Block
+from graph.tally import BUSY_SINCE, Block
 from graph.transport import copies, memory
 from graph.transport.memory import Handle
 from graph.transport.ring import RingSpec
@@ -104,8 +106,7 @@ class Process:
                 if kind == "words":
                     (self.said,) = values
                 elif kind == "log":
-                    name, level, text = values
-                    logging.getLogger(name).log(level, "[%s] %s", self.part.name, text)
+                    logs.take_over(self.part.name, values)
                 elif kind == "over":
                     (self.facts,) = values
                     self.over.set_result(None)
@@ -203,21 +204,7 @@ class Process:
         """Take down what a dead process has left, and say how it died. What it was at counts as lost."""
         how = self._take_down()
         self.is_up = self.is_ready = False
-        for name, tally in self.books.nodes.items():
-            tally.cells[UP] = 0
-            if tally.cells[BUSY_SINCE]:
-                tally.cells[BUSY_SINCE] = 0
-                self._lose_one(name)
-        for link in self.books.links.values():
-            if link.cells[IN_HAND]:
-                link.cells[IN_HAND] = 0
-                link.drop("lost")
-        for edge, end in self.books.mailboxes.items():
-            if edge in self.delivered_before:
-                self.delivered_before[edge] = end.settled
-                end.cells[OFFERED] = end.settled - end.handed
-            else:
-                end.drop("lost", end.offered - end.settled)
+        self.books.bury(self.delivered_before)
         return how
 
     def _take_down(self) -> str:
@@ -231,14 +218,6 @@ class Process:
             return f"was killed by {signal.Signals(-code).name}"
         return f"ended with exit code {code}"
 
-    def _lose_one(self, name: str) -> None:
-        """The packet that a node was at has been taken, but nothing came of it."""
-        node = self.part.nodes[name]
-        edge = next((e for e in node.edges if e.port == node.anchor), None)
-        if edge is not None and (end := self.books.mailboxes[edge]).delivered > 0:
-            end.cells[TAKEN if end.cells[TAKEN] > 0 else HANDED] -= 1
-            end.drop("lost")
-
     def busy_nodes(self) -> list[str]:
         """Nodes that are in a step at this moment."""
         return [name for name, tally in self.books.nodes.items() if tally.cells[BUSY_SINCE]]
@@ -251,7 +230,7 @@ class Process:
 
     def resident_mb(self) -> float:
         """Memory of its own that it uses; what it shares is not its own."""
-        return resident_mb(self.pid)
+        return procfs.resident_mb(self.pid)
 
     def release(self) -> None:
         """Give up what is held for it; its counts stay readable."""
@@ -261,13 +240,3 @@ class Process:
 def _patience(spec: NodeSpec) -> tuple[int, float]:
     """The most cautious node of a process decides how often it is started again, and after what pause."""
     return spec.max_restarts, -spec.backoff_s
-
-
-def resident_mb(pid: int | None) -> float:
-    """Memory of its own that a process uses, without what it shares; 0 when there is none."""
-    try:
-        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-            _, resident, shared, *_ = map(int, file.read().split())
-    except (OSError, ValueError):
-        return 0.0
-    return (resident - shared) * os.sysconf("SC_PAGESIZE") / 1e6

@@ -11,11 +11,12 @@ from time import monotonic
 from typing import Literal
 
 from graph import partition
+from graph.assembly import Assembly
+from graph.books import Books
 from graph.build import Builder
 from graph.errors import CauceError, translated
 from graph.futures import settled
 from graph.health import Health
-from graph.partition import Books
 from graph.placement import HERE
 from graph.plan import Plan
 from graph.processes import Processes, Told
@@ -28,8 +29,8 @@ from graph.tally import Tally
 
 log = logging.getLogger(__name__)
 TICK_S = 0.1
-STOP_S = 0.7  # for the steps under way to return
-CLOSE_S = 0.9  # for all nodes together to close; with STOP_S it stays under the 2 s that a stop may take
+STOP_S = 0.6  # for the steps under way to return
+CLOSE_S = 0.9  # for all nodes together to close; with STOP_S it stays well under the 2 s that a stop may take
 RUNNING = "the graph is running"  # what a program that starts another waits for
 FINISH_S = 30.0  # for nodes to close after a stream that ended by itself, when nobody waits impatiently
 
@@ -75,7 +76,7 @@ class Runtime:
             plan,
             parts,
             builder,
-            lambda rings: Site(here, Books(here), builder, self._events.put, rings=rings),
+            lambda rings: Site(Assembly(here, Books(here), builder, self._events.put, rings=rings)),
             self._events.put,
         )
         self._here = self.processes.here

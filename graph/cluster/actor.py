@@ -7,22 +7,24 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic_ns
 from typing import Any
 
+from graph import logs, procfs
+from graph.assembly import Assembly, OnFailure
+from graph.books import Books
 from graph.build import Builder
 from graph.cluster.ends import Entry, Fan, Outbox
 from graph.cluster.loop import Turns, post
 from graph.cluster.pull import CUT, Parcel, Puller, Reader
 from graph.errors import CauceError, NodeError, in_words
 from graph.packet import Ticket
-from graph.partition import Books, Output, Part
+from graph.partition import Output, Part
 from graph.plan import PlannedEdge
-from graph.process import resident_mb
 from graph.site import Site
 from graph.tally import Block
 from graph.transport.memory import Handle
@@ -31,23 +33,23 @@ REPORT_S = 0.2
 CHUNK = 4096  # bytes of the counts that are compared, and told, at once
 
 
-class ClusterSite(Site):
+class ClusterAssembly(Assembly):
     """The part of a graph in an actor: what leaves it waits until it is asked for."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, part: Part, books: Books, builder: Builder, **more: Any
+        self, loop: asyncio.AbstractEventLoop, part: Part, books: Books, builder: Builder, on_failure: OnFailure
     ) -> None:
         self._loop = loop
         self.outboxes: dict[PlannedEdge, Outbox] = {}
         self.fans: dict[PlannedEdge, Fan] = {}
-        super().__init__(part, books, builder, rings={}, **more)
+        super().__init__(part, books, builder, on_failure, rings={})
 
     def _make_outlets(self, rings: Mapping[Output, Handle]) -> None:
         for output in self.part.rings:
             edges = [e for e in self.part.leaving if (e.source, e.output) == output]
-            room = self._homes[output[0]].bell
+            room = self.homes[output[0]].bell
             fan = Fan([Outbox(e, self.books.links[e], self._loop, room) for e in edges])
-            self._outlets[output] = fan
+            self.outlets[output] = fan
             self.outboxes |= dict(zip(edges, fan.outboxes, strict=True))
             self.fans |= dict.fromkeys(edges, fan)
 
@@ -94,22 +96,23 @@ class SiteActor:
         self._news = asyncio.Event()
         self._turns = Turns(self._loop)
         self._edges, self._theta_ns = list(start.edges), start.theta_ns
-        logging.basicConfig(level=start.level, handlers=[_ToRun(self._tell)], force=True)
+        logs.hand_over(start.level, lambda *record: self._tell("log", record))
         size = Books.size(start.part)
         self._block, self._told = Block(size), bytearray(8 * size)
         self._block.raw[:] = start.counts
         self._told[:] = start.counts
         books = Books(start.part, self._block)
-        site = ClusterSite(
+        assembly = self._assembly = ClusterAssembly(
             self._loop, start.part, books, Builder(start.plugins), on_failure=lambda e: self._tell("failed", e)
         )
         for edge in start.cut:
-            site.outboxes[edge].cut(0)
+            assembly.outboxes[edge].cut(0)
         self._entries = {
-            e: Entry(site.mailboxes[e], site.bell_of(e.target), self._loop, start.theta_ns) for e in start.part.arriving
+            e: Entry(assembly.mailboxes[e], assembly.homes[e.target].bell, self._loop, start.theta_ns)
+            for e in start.part.arriving
         }
-        self._site, self._lossless = site, start.part.lossless
-        site.start()
+        self._site, self._lossless = Site(assembly), start.part.lossless
+        self._site.start()
         self._made().set()
 
     def _made(self) -> asyncio.Event:
@@ -132,7 +135,7 @@ class SiteActor:
             site.stop()
         elif kind == "cut":
             edge, generation = values
-            site.outboxes[edge].cut(generation)
+            self._assembly.outboxes[edge].cut(generation)
         elif kind == "pull":
             self._pull(*values)
         elif kind == "close":
@@ -168,7 +171,7 @@ class SiteActor:
             self._words = words
             self._events.append(("words", words))
         events, self._events = self._events, []
-        return self._changes(), events, resident_mb(os.getpid())
+        return self._changes(), events, procfs.resident_mb(os.getpid())
 
     def _changes(self) -> list[tuple[int, bytes]]:
         changes = []
@@ -190,17 +193,17 @@ class SiteActor:
         """The next message of an edge; see `Outbox.give`."""
         await self._made().wait()
         edge = self._edges[index]
-        outbox, shelf = self._site.outboxes[edge], self._site.fans[edge].shelf
+        outbox, shelf = self._assembly.outboxes[edge], self._assembly.fans[edge].shelf
         parcel = await outbox.give(reader, number, self._theta_ns, shelf, lossless=self._lossless)
         return None if parcel is None else tuple(parcel)
 
     async def done(self, index: int, generation: int, number: int) -> None:
         """The capture of a message that was given has ended."""
-        self._site.outboxes[self._edges[index]].done(generation, number)
+        self._assembly.outboxes[self._edges[index]].done(generation, number)
 
     async def where(self) -> str:
         """Where the threads of the nodes are at this moment."""
-        names = {w.thread.ident: name for name, w in self._site.workers.items()}
+        names = {w.thread.ident: name for name, w in self._assembly.workers.items()}
         frames = sys._current_frames()
         return "\n".join(
             f"  {name}:\n{''.join(traceback.format_stack(frames[ident])).rstrip()}"
@@ -239,15 +242,3 @@ class _Pulled:
         """See `Ends.gone`."""
         logging.getLogger(__name__).debug("an actor does not answer: %s", error)
         self._entry.take_in(Parcel(CUT), None, lossless=self._lossless)
-
-
-class _ToRun(logging.Handler):
-    """Hands log records to the run, whose handlers are the ones that were asked for."""
-
-    def __init__(self, tell: Callable[[str, Any], None]) -> None:
-        super().__init__()
-        self._tell = tell
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler.emit`."""
-        self._tell("log", (record.name, record.levelno, self.format(record)))

@@ -10,23 +10,23 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
+from graph import logs
 from graph.build import Builder
 from graph.cluster.actor import SiteActor, Start
+from graph.cluster.counts import Counts
 from graph.cluster.line import Line
 from graph.cluster.session import Session, offered
 from graph.errors import NodeError
-from graph.partition import Books, Output, Part
+from graph.partition import Output, Part
 from graph.placement import WorkerSpec
 from graph.plan import Plan, PlannedEdge
 from graph.process import OnEvent, Process
-from graph.tally import BUSY_SINCE, CONNECTED, DROPPED, OFFERED, STALLS, Block, EdgeTally
 from graph.transport.memory import Handle
 from graph.transport.ring import RingSpec
 
 log = logging.getLogger(__name__)
 SILENT_S = 15.0  # an actor that tells nothing for so long hangs as a whole, or its machine cannot be reached
 STACK_S = 1.0
-UNHEARD = 100_000  # captures that a source may make while its actor tells nothing, and more
 
 
 class Cluster:
@@ -63,10 +63,7 @@ class ClusterProcess(Process):
         self._readers: dict[PlannedEdge, ClusterProcess] = {}
         self._sources: dict[PlannedEdge, ClusterProcess] = {}
         self._rings: Mapping[Output, Handle] = {}
-        self._told = bytearray(self._block.raw.nbytes)
-        """The counts as the actor has told them; ours have in addition what became of packets on the way."""
-        self._draft = Block(self._block.raw.nbytes // 8)
-        self._draft_books = Books(part, self._draft)
+        self._counts = Counts(part, self._block, self.books)
         self._how = ""
         self._memory_mb = 0.0
 
@@ -84,9 +81,7 @@ class ClusterProcess(Process):
         self._generation += 1
         self._how = ""
         self.is_to_restart = False
-        if self._line is not None:
-            self._pass_over_numbers()
-        self._told[:] = self._block.raw
+        counts = self._counts.begin(is_first=self._line is None)
         resources = dict(self.worker.resources)
         options = {
             "num_cpus": resources.pop("CPU", 1),
@@ -100,7 +95,6 @@ class ClusterProcess(Process):
         line = self._line = Line(self.part.name, handle, self._cluster.edges, self._generation, self._heard)
         self.is_up, self.is_ready = True, False
         self.started_at = monotonic()
-        counts = bytes(self._told)
         level = logging.getLogger().getEffectiveLevel()
         cut = [e for e, reader in self._readers.items() if not reader.is_up]
 
@@ -109,12 +103,6 @@ class ClusterProcess(Process):
             return Start(self.part, edges, plugins, level, [*sys.path, os.getcwd()], counts, theta_ns, cut)
 
         line.start(started)
-
-    def _pass_over_numbers(self) -> None:
-        """Let sources go on with higher numbers than those of the captures that a dead actor did not report, if any."""
-        for tally in self.books.nodes.values():
-            for i in range(len(tally.seqs)):
-                tally.seqs[i] += UNHEARD
 
     def _tell(self, kind: str, *values: Any, fds: Any = ()) -> None:
         if self._line is not None and self.is_up:
@@ -151,7 +139,7 @@ class ClusterProcess(Process):
             return
         if kind == "report":
             changes, events, self._memory_mb = value
-            self._merge(changes)
+            self._counts.merge(changes, line)
             for event, told in events:
                 self._act_on(event, told)
         elif kind == "refused":
@@ -167,8 +155,7 @@ class ClusterProcess(Process):
         if kind == "words":
             self.said = value
         elif kind == "log":
-            name, level, text = value
-            logging.getLogger(name).log(level, "[%s] %s", self.part.name, text)
+            logs.take_over(self.part.name, value)
         elif kind == "over":
             self.facts = value
             if not self.over.done():
@@ -178,38 +165,11 @@ class ClusterProcess(Process):
         else:
             self._on_event(self, kind, value)
 
-    def _merge(self, changes: list[tuple[int, bytes]]) -> None:
-        """Take over what the actor has counted, and add what only this side knows."""
-        for at, data in changes:
-            self._told[at : at + len(data)] = data
-        self._draft.raw[:] = self._told
-        assert self._line is not None
-        for name, tally in self._draft_books.nodes.items():
-            tally.cells[STALLS] = self.books.nodes[name].cells[STALLS]  # which are found here
-            if tally.cells[BUSY_SINCE]:
-                tally.cells[BUSY_SINCE] -= self._line.theta_ns
-        for edge, lane in self._line.lanes.items():
-            entry = self._draft_books.mailboxes[edge]
-            entry.cells[OFFERED] += lane.tally.lost
-            _add_drops(entry, lane.tally)
-        for edge, landing in self._line.landings.items():
-            link = self._draft_books.links[edge]
-            link.cells[CONNECTED] = landing.tally.connected
-            _add_drops(link, landing.tally)
-        self._block.raw[:] = self._draft.raw
-
     def _take_down(self) -> str:
         line = self._line
         assert line is not None
         line.close()
-        self._merge([])
-        for edge, landing in line.landings.items():  # what the actor had not handed over, or not told of, at its end
-            link = self.books.links[edge]
-            passed = landing.tally.sent - link.sent
-            if passed < 0:
-                link.drop("lost", -passed)
-            else:
-                link.cells[OFFERED] += passed
+        self._counts.settle(line)
         for edge, source in self._sources.items():
             source._tell("cut", edge, self._generation)
         return self._how
@@ -270,12 +230,7 @@ class ClusterProcess(Process):
     def release(self) -> None:
         """See `Process.release`."""
         super().release()
-        self._draft.close()
-
-
-def _add_drops(to: EdgeTally, more: EdgeTally) -> None:
-    for i in range(DROPPED, EdgeTally.SIZE):
-        to.cells[i] += more.cells[i]
+        self._counts.close()
 
 
 def _how(error: Exception) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -14,7 +14,7 @@ from threading import Timer
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from graph import report
+from graph import procfs, report
 from graph.commands import starts
 from graph.commands.run import stops_on_signals
 from graph.errors import CauceError, ConfigError
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 EVERY_S = 2.0
 WARM_UP = 0.2  # of the time: until then pools, caches and compilers take what they keep
-PROC = Path("/proc")
 
 
 class SoakFailed(CauceError):
@@ -99,7 +98,7 @@ class Soak:
             for key, value in vars(self).items()
             if not isinstance(value, int | float) or isinstance(value, bool) or value < 0
         ]
-        if not (PROC / "self" / "statm").exists():
+        if not (procfs.PROC / "self" / "statm").exists():
             problems.append("command: soak reads /proc, which this system does not have; run it on Linux")
         if problems:
             raise ConfigError(problems)
@@ -171,27 +170,12 @@ def _sample(runtime: Runtime, at_s: float) -> Sample:
     return Sample(
         round(at_s, 1),
         report.frames(runtime),
-        round(sum(_memory_mb(pid) for pid in pids), 1),
-        sum(len(list(_entries(pid, "fd"))) for pid in pids),
-        sum(len(list(_entries(pid, "task"))) for pid in pids),
+        round(sum(map(procfs.resident_mb, pids)), 1),
+        sum(map(procfs.handles, pids)),
+        sum(map(procfs.threads, pids)),
         len(pids),
         len(_shared()),
     )
-
-
-def _memory_mb(pid: int) -> float:
-    try:
-        _, resident, shared, *_ = map(int, (PROC / str(pid) / "statm").read_text().split())
-    except OSError:  # it has just ended
-        return 0.0
-    return (resident - shared) * os.sysconf("SC_PAGESIZE") / 1e6
-
-
-def _entries(pid: int, kind: str) -> Iterator[str]:
-    try:
-        yield from os.listdir(PROC / str(pid) / kind)
-    except OSError:
-        return
 
 
 def _shared() -> set[str]:

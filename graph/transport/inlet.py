@@ -7,22 +7,17 @@ import socket
 from collections.abc import Callable
 from functools import partial
 from threading import Lock
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from graph.bell import Bell, SocketBell
 from graph.mailbox import Mailbox
-from graph.node import Stamp, of_fields
+from graph.node import Stamp
 from graph.packet import Ticket
 from graph.rendezvous import Rendezvous
-from graph.tally import Cause
 from graph.transport import wire
-from graph.transport.form import Known, learned
 from graph.transport.memory import Reader
+from graph.transport.opener import Arrived, Opener
 from graph.transport.queue import HELLO, QueueReader
-from graph.transport.wire import decoded, opened
-
-Arrived: TypeAlias = tuple[Stamp, Any, int, Ticket | None]
-"""Stamp, message, when it was sent, and its ticket."""
 
 
 class Taker(Protocol):
@@ -54,21 +49,18 @@ class Inlet:
         meeting: Rendezvous | None = None,
     ) -> None:
         assert isinstance(bell, SocketBell)
-        self._forms: dict[int, Known] = {}
         self._waiting = mailbox.packets
         self._mailbox, self._bell, self._socket, self._on_error = mailbox, bell, end, on_error
         self._ring, self._taker, self._meeting = ring, taker, meeting
+        self._open = Opener(mailbox, ring, is_read=self._is_read, tell=self.tell, on_error=on_error).open
         if meeting is not None:
             meeting.join(mailbox, self)
-        self._lease, self._settle = ring.lease, ring.settle
         ring.on_end(self._is_read)
         self._queue: QueueReader | None = None
         self._left = 0
         """How many datagrams are known to be in the queue, and not taken yet."""
-        self._number = 0
-        """How many messages have come."""
         self._taken = 0
-        """How many of them have left the mailbox."""
+        """How many messages have left the mailbox."""
         self._counting = Lock()
         self._lock = Lock()
         self.is_open = True
@@ -134,7 +126,7 @@ class Inlet:
     def _take(self, queue: QueueReader) -> None:
         count, self._left = self._left, 0
         for _ in range(count):
-            packet = self._packet(queue.take())
+            packet = self._open(queue.take())
             queue.done()
             if packet is not None:
                 self._mailbox.offer(*packet)
@@ -172,7 +164,7 @@ class Inlet:
     def _next(self, queue: QueueReader) -> Arrived | None:
         """What the next datagram brings. The lock is held."""
         self._left -= 1
-        packet = self._packet(queue.take())
+        packet = self._open(queue.take())
         queue.done()
         return packet
 
@@ -185,51 +177,6 @@ class Inlet:
         if queue.is_asked():
             self.tell(wire.LOOK)
 
-    def _packet(self, datagram: memoryview) -> Arrived | None:
-        """What a datagram brings to the mailbox, if anything. The lock is held."""
-        head = ~datagram[0]
-        if head < 0:
-            return self._whole(opened(datagram))
-        self._number += 1
-        ticket = _RemoteTicket(self, self._number) if head & 1 else None
-        form = self._forms.get(head >> 1)
-        if form is None:  # the message that told of it could not be read, which has ended the run
-            self._lose("error")
-            return None
-        return form.made(datagram, self._lease, ticket)
-
-    def _whole(self, fields: tuple[Any, ...]) -> Arrived | None:
-        """The same of one that can be read by itself."""
-        kind, has_ticket, origin, seq, captured_ns, offset_ns, sent_ns, what = fields
-        message, ticket = None, None
-        if what is not None:
-            self._number += 1
-            if has_ticket:
-                ticket = _RemoteTicket(self, self._number)
-            try:
-                message = decoded[kind](what, self._lease)
-                if kind == wire.FORM:
-                    self._forms[what[0]] = learned(origin, message, what[1])
-            except Exception as e:  # whatever the message's own class raises
-                if self._settle is None or self._settle():
-                    self._lose("error")
-                    self._on_error(e)
-                else:
-                    self._lose("lost")
-                return None
-            if self._settle is not None and not self._settle():
-                self._lose("lost")
-                message, ticket = None, None
-        elif kind == wire.END:
-            self._mailbox.close()
-            return None
-        elif kind == wire.SKIP:
-            for slot in fields[1]:
-                self._ring.skip(slot)
-                self._is_read(slot)
-            return None
-        return of_fields(Stamp, (origin, seq, captured_ns, offset_ns)), message, sent_ns, ticket
-
     def _is_read(self, slot: int) -> None:
         """An array in a slot is not looked at any more."""
         queue = self._queue
@@ -237,12 +184,6 @@ class Inlet:
         queue.give_back(slot)
         if queue.is_asked():
             self.tell(wire.LOOK)
-
-    def _lose(self, cause: Cause) -> None:
-        """Count a message that cannot be used."""
-        self._mailbox.tally.drop(cause)
-        if self._mailbox.on_taken is not None:
-            self._mailbox.on_taken()
 
     def tell(self, kind: int, value: int = 0) -> None:
         """Send a note to the producer. Callable from destructors, in any thread: it neither waits nor raises."""
@@ -278,15 +219,3 @@ class Inlet:
                 self._ended()
         self._ring.close()
         self._socket.close()
-
-
-class _RemoteTicket(Ticket):
-    """Stands for the ticket that waits in the producer; its end is told there."""
-
-    __slots__ = ("_inlet", "_number")
-
-    def __init__(self, inlet: Inlet, number: int) -> None:
-        self._inlet, self._number = inlet, number
-
-    def __del__(self) -> None:
-        self._inlet.tell(wire.DONE, self._number)

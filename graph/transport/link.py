@@ -17,6 +17,7 @@ from graph.transport import wire
 from graph.transport.form import Form
 from graph.transport.memory import Writer
 from graph.transport.queue import QueueWriter
+from graph.transport.uses import Uses
 
 NOTES = 4096  # bytes of notes read at once
 
@@ -39,10 +40,7 @@ class Link:
         """Whether the consumer has said that it reads."""
         self._number = 0
         """How many messages were sent to it."""
-        self._slots: dict[int, int] = {}
-        """How often the consumer uses each slot."""
-        self._kept: dict[int, Sequence[object]] = {}
-        """What messages lend, by slot."""
+        self._uses = Uses(ring)
         self._tickets: dict[int, Ticket] = {}
         self._forms: dict[int, Form] = {}
         """Those that the consumer was told of, by their number."""
@@ -164,12 +162,7 @@ class Link:
             self._number += counts
             if form is not None and is_whole:
                 self._forms[form.number] = form
-            uses = self._slots
-            for slot in slots:
-                self._ring.use(slot)
-                uses[slot] = uses.get(slot, 0) + 1
-                if kept:
-                    self._kept[slot] = [*self._kept.get(slot, ()), *kept]
+            self._uses.begin(slots, kept)
             if ticket is not None:
                 self._tickets[self._number] = ticket
         return True
@@ -180,9 +173,7 @@ class Link:
             if self._queue is None or not self._is_heard:
                 return
             if self._queue.put(wire.skip(slots)):  # else it will pass over them by itself
-                for slot in slots:
-                    self._ring.use(slot)
-                    self._slots[slot] = self._slots.get(slot, 0) + 1
+                self._uses.begin(slots)
 
     def lose(self, cause: Cause) -> None:
         """Count a message that cannot be sent."""
@@ -197,7 +188,7 @@ class Link:
         with self._lock:
             if self._queue is queue:
                 for slot in queue.given_back():
-                    self._given_back(slot)
+                    self._uses.end(slot)
 
     def drain(self) -> None:
         """Take in what the consumer has given back, and what it has to say."""
@@ -209,7 +200,7 @@ class Link:
         self.is_short = False
         if self._queue is not None:
             for slot in self._queue.given_back():
-                self._given_back(slot)
+                self._uses.end(slot)
         while self._socket is not None:
             try:
                 data = self._socket.recv(NOTES)
@@ -228,13 +219,6 @@ class Link:
                     self._tell_absences(self._missed)
         return self._queue is not None
 
-    def _given_back(self, slot: int) -> None:
-        self._slots[slot] -= 1
-        if not self._slots[slot]:
-            del self._slots[slot]
-            self._kept.pop(slot, None)
-        self._ring.release(slot)
-
     def _cut(self) -> None:
         """Forget the consumer; what it had comes back. The lock is held."""
         end, self._socket = self._socket, None
@@ -245,10 +229,8 @@ class Link:
             end.close()
         if queue is not None:
             queue.close()
-        for slot, uses in self._slots.items():
-            for _ in range(uses):
-                self._ring.release(slot)
-        self._slots, self._tickets, self._kept, self._forms = {}, {}, {}, {}
+        self._uses.end_all()
+        self._tickets, self._forms = {}, {}
         self._bell.ring()
 
     def end(self) -> None:

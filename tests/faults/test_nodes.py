@@ -136,7 +136,7 @@ def test_after_a_run_no_thread_is_left(tmp_path):
 
 def test_what_comes_while_all_is_being_closed_is_not_kept(tmp_path, monkeypatch):
     runtime = Runtime(plan("threads", **graph(tmp_path / "out", toy("Add"))), BUILDER)
-    box = next(box for edge, box in runtime.processes.here.mailboxes.items() if edge.target == "mid")
+    box = next(box for edge, box in runtime.processes.here.assembly.mailboxes.items() if edge.target == "mid")
     end = Worker.end
 
     def ended(worker):

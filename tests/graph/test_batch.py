@@ -44,7 +44,7 @@ class Bench:
         runtime.steps["out"].setup()
         step.setup()
         self.site = runtime._here
-        self.boxes = {edge.source: box for edge, box in self.site.mailboxes.items() if edge.target == "inc"}
+        self.boxes = {edge.source: box for edge, box in self.site.assembly.mailboxes.items() if edge.target == "inc"}
 
     def give(self, source: str, n: int | None, *, seq: int = 0, sent_ns: int | None = None, age_ns: int = 0) -> None:
         now_ns = monotonic_ns()
@@ -198,7 +198,7 @@ def test_a_sink_takes_several_with_their_stamps(tmp_path: Path) -> None:
 
 
 def test_the_worker_waits_for_the_window_and_not_longer(bench: Bench) -> None:
-    worker = bench.site._homes["inc"]
+    worker = bench.site.assembly.homes["inc"]
     assert worker._patience_s() is None
     bench.step.due_ns = monotonic_ns() - 5
     assert 0 < (worker._patience_s() or 0) < 1e-5  # 0 would say that all is over
@@ -250,4 +250,4 @@ def test_a_batch_port_has_room_for_a_batch() -> None:
     nodes = {"src": toy("Count"), "inc": toy("AddTogether", batch={"max": 9}, inputs={"x": "src"})}
     (edge,) = plan("inline", **nodes).edges
     assert (edge.policy, edge.capacity) == ("block", 9)
-    assert isinstance(Runtime(plan("inline", **nodes), BUILDER)._here.mailboxes[edge], Mailbox)
+    assert isinstance(Runtime(plan("inline", **nodes), BUILDER)._here.assembly.mailboxes[edge], Mailbox)

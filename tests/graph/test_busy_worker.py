@@ -52,7 +52,7 @@ def beside_camera(tmp_path: Path) -> Runtime:
 
 
 def box_of(runtime: Runtime, edge: str) -> Mailbox:
-    return next(box for e, box in runtime.processes.here.mailboxes.items() if e.name == edge)
+    return next(box for e, box in runtime.processes.here.assembly.mailboxes.items() if e.name == edge)
 
 
 def test_word_that_one_capture_was_overwritten_does_not_take_the_turn_of_the_next(

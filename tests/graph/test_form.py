@@ -216,7 +216,7 @@ def test_slots_come_back_however_they_were_told(edge):
     del message
     gc.collect()
     edge.link.drain()
-    assert not edge.link._slots
+    assert not edge.link._uses._counts
     assert not edge.ring.loans
     assert edge.tally.lost == 0
 

@@ -159,7 +159,7 @@ def test_a_rehearsal_leaves_no_handle_and_makes_no_thread():
 
 def rehearsals(runtime):
     """Of each worker of this process; None: it has none."""
-    workers = runtime._here.workers.values()
+    workers = runtime._here.assembly.workers.values()
     return [None if w.rehearsal is None else w.rehearsal.count for w in workers]
 
 

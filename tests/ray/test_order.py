@@ -1,18 +1,22 @@
 """What an actor is told of by several callers, or in calls that overtake each other."""
 
 import asyncio
-from types import SimpleNamespace
-from typing import Any
+
+import pytest
 
 from graph.bell import Bell
+from graph.books import Books
 from graph.cluster.actor import SiteActor
+from graph.cluster.counts import UNHEARD, Counts
 from graph.cluster.ends import Outbox
 from graph.cluster.loop import Turns
 from graph.cluster.pull import Reader, Shelf
-from graph.cluster.worker import UNHEARD, ClusterProcess
 from graph.node import Stamp
+from graph.partition import parts
+from graph.placement import HERE
 from graph.plan import PlannedEdge
-from graph.tally import EdgeTally
+from graph.tally import Block, EdgeTally
+from tests.graph.helpers import plan, toy
 from tests.graph.toys import Number
 
 EDGE = PlannedEdge("src", "", "out", "x", Number, policy="block", capacity=3)
@@ -59,8 +63,14 @@ def test_word_of_a_death_that_comes_late_does_not_cut_off_the_next_reader():
     assert asyncio.run(late()) == [False, True]
 
 
-def test_a_source_goes_on_with_higher_numbers_also_where_its_dead_actor_had_not_reported_any():
-    tally: Any = SimpleNamespace(seqs=[0, 7])
-    process: Any = SimpleNamespace(books=SimpleNamespace(nodes={"src": tally}))
-    ClusterProcess._pass_over_numbers(process)
-    assert tally.seqs == [UNHEARD, UNHEARD + 7]
+@pytest.mark.parametrize(("is_first", "number"), [(True, 7), (False, 7 + UNHEARD)])
+def test_a_source_goes_on_with_higher_numbers_than_a_dead_actor_may_have_given(is_first, number):
+    part = parts(plan("inline", src=toy("Count", n=10)))[HERE]
+    block = Block(Books.size(part))
+    books = Books(part, block)
+    books.nodes["src"].seqs[0] = 7
+    counts = Counts(part, block, books)
+    begun = counts.begin(is_first=is_first)
+    assert (books.nodes["src"].seqs[0], begun) == (number, bytes(block.raw))
+    counts.close()
+    block.close()
