@@ -65,7 +65,9 @@ class Processes:
         self._has_ended = False
         self._looked_at = 0.0
         self.here = here(self._rings)
-        self._cluster = _cluster_of(plan)
+        self.is_stopping = False
+        """Whether a stop was asked for, so that nothing is worth waiting for."""
+        self._cluster = _cluster_of(plan, lambda: self.is_stopping)
         self.by_name = {
             name: self._kind(plan.workers[name])(
                 part, plan.workers[name], builder, lambda p, kind, value: on_event(Told(p, kind, value))
@@ -207,8 +209,13 @@ class Processes:
         for process in self.by_name.values():
             process.begin_close(seconds)
 
-    def end(self, deadline: float) -> None:
-        """See that all are gone."""
+    @property
+    def leaving_s(self) -> float:
+        """What `end` takes in any case."""
+        return self._cluster.session.leaving_s if self._cluster is not None else 0.0
+
+    def end(self, deadline: float) -> list[str]:
+        """See that all are gone; the names of nodes whose cluster is still being joined, by a thread of ours."""
         for process in self.by_name.values():
             process.end(deadline)
             process.release()
@@ -216,8 +223,7 @@ class Processes:
         for handle in self._rings.values():
             memory.close(handle)
         memory.sweep(self._specs.values())
-        if self._cluster is not None:
-            self._cluster.leave()
+        return self._cluster.leave() if self._cluster is not None else []
 
     def read(self, edge: PlannedEdge) -> EdgeReading:
         """The counts of an edge, from both of its ends."""
@@ -241,10 +247,10 @@ class Processes:
         return EdgeReading(edge.name, link.offered + unheard, link.thinned, left, end.delivered, dropped)
 
 
-def _cluster_of(plan: Plan) -> Cluster | None:
+def _cluster_of(plan: Plan, is_stopping: Callable[[], bool]) -> Cluster | None:
     """The cluster that a plan needs, if it does."""
     if all(node.worker.kind != "ray" for node in plan.nodes.values()):
         return None
     from graph.cluster.worker import Cluster
 
-    return Cluster(plan)
+    return Cluster(plan, is_stopping)

@@ -95,6 +95,7 @@ class Runtime:
 
     def stop(self) -> None:
         """Ask the run to stop. Callable from any thread and from a signal handler, at any moment."""
+        self.processes.is_stopping = True
         self._events.put("stop")
 
     def run(self) -> Result:
@@ -175,12 +176,11 @@ class Runtime:
         deadline = monotonic() + STOP_S
         for loop in loops:
             settled(loop, deadline)
-        seconds = CLOSE_S if bounded else FINISH_S
+        seconds = CLOSE_S - self.processes.leaving_s if bounded else FINISH_S
         deadline = monotonic() + seconds
         self.processes.begin_close(0.8 * seconds)  # so they tell what hangs before they are ended
         stuck = self._here.close(seconds)
-        self.processes.end(deadline)
-        return stuck
+        return stuck + self.processes.end(deadline)
 
     def read_nodes(self) -> list[NodeReading]:
         """The counts of all nodes at this moment."""

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -32,7 +32,9 @@ STACK_S = 1.0
 class Cluster:
     """The workers of one run that are actors."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, is_stopping: Callable[[], bool]) -> None:
+        self._nodes = [name for name, node in plan.nodes.items() if node.worker.kind == "ray"]
+        self._is_stopping = is_stopping
         site = {name: node.worker.site for name, node in plan.nodes.items()}
         far = {name for name, worker in plan.workers.items() if worker.kind == "ray"}
         self.edges = [e for e in plan.edges if site[e.source] != site[e.target]]
@@ -47,9 +49,13 @@ class Cluster:
         """One of the workers."""
         return ClusterProcess(part, worker, builder, on_event, self)
 
-    def leave(self) -> None:
-        """Disconnect from the cluster."""
-        self.session.leave()
+    def join(self) -> bool:
+        """Connect with the cluster; False where the run is to stop before that has come about."""
+        return self.session.join(self._is_stopping)
+
+    def leave(self) -> list[str]:
+        """Disconnect from the cluster; the names of the nodes for which that was not possible."""
+        return [] if self.session.leave() else self._nodes
 
 
 class ClusterProcess(Process):
@@ -76,7 +82,8 @@ class ClusterProcess(Process):
         """See `Process.spawn`."""
         import ray
 
-        self._cluster.session.join()
+        if not self._cluster.join():
+            return
         self._rings = rings
         self._generation += 1
         self._how = ""
