@@ -96,7 +96,7 @@ class Node:
         """Complete what was begun. Called once, before `close`, when the stream has ended by itself."""
 
     def interrupt(self) -> None:
-        """Wake up a `process` that waits. Called from another thread when the run stops; the only such method."""
+        """Wake up a `process` that waits, end a long `setup`. The only method that another thread calls, at a stop."""
 
     def close(self) -> None:
         """Release what `setup` acquired. Always called, also when `setup` or `process` failed, and never twice."""

@@ -214,8 +214,11 @@ class Processes:
         """What `end` takes in any case."""
         return self._cluster.session.leaving_s if self._cluster is not None else 0.0
 
-    def end(self, deadline: float) -> list[str]:
-        """See that all are gone; the names of nodes whose cluster is still being joined, by a thread of ours."""
+    def end(self, deadline: float, *, is_stuck: bool) -> list[str]:
+        """See that all are gone; the names of nodes whose cluster is still being joined, by a thread of ours.
+
+        Where the run `is_stuck`, and this process is to be left at once, a cluster of its own goes with it.
+        """
         for process in self.by_name.values():
             process.end(deadline)
             process.release()
@@ -223,7 +226,7 @@ class Processes:
         for handle in self._rings.values():
             memory.close(handle)
         memory.sweep(self._specs.values())
-        return self._cluster.leave() if self._cluster is not None else []
+        return [] if self._cluster is None or is_stuck else self._cluster.leave()
 
     def read(self, edge: PlannedEdge) -> EdgeReading:
         """The counts of an edge, from both of its ends."""

@@ -180,7 +180,7 @@ class Runtime:
         deadline = monotonic() + seconds
         self.processes.begin_close(0.8 * seconds)  # so they tell what hangs before they are ended
         stuck = self._here.close(seconds)
-        return stuck + self.processes.end(deadline)
+        return stuck + self.processes.end(deadline, is_stuck=bool(stuck))
 
     def read_nodes(self) -> list[NodeReading]:
         """The counts of all nodes at this moment."""

@@ -117,12 +117,19 @@ class Street(Node):
         return {"rgb": rgb, "slam_left": gray, "slam_right": gray}
 
     def setup(self) -> None:
-        """Build the scene, and draw all of it where that is wanted."""
+        """Build the scene, and draw all of it where that is wanted; `interrupt` ends that early."""
+        try:
+            self._build()
+        except EndOfStream:
+            self.words = ""
+
+    def _build(self) -> None:
         from nodes.street.stage import Stage  # with what compiles the loops over pixels: no plan needs to wait for it
         from nodes.street.studio import Studio
 
         self.scene = Scene.parse(_plain(self.plain, self.changes))
-        self.stage = Stage(self.scene)
+        self._go_on()
+        self.stage = Stage(self.scene, go_on=self._go_on)
         self.studio = Studio(self.stage, (self.size_px, self.size_px), threads=self.threads)
         if self.slam_fps is not None:
             left, right = (Studio(self.stage, mount=rig.slam(side), threads=self.threads) for side in (-1, 1))
@@ -136,6 +143,10 @@ class Street(Node):
             self.studio.shoot(0.0)  # the loops over pixels are compiled now, and not when the first frame is due
         self.words = ""
 
+    def _go_on(self) -> None:
+        if self.woken.is_set():
+            raise EndOfStream
+
     def _told(self, done: int, total: int) -> None:
         self.words = f"drawing {done} of {total} frames"
 
@@ -143,7 +154,7 @@ class Street(Node):
         """What is captured next; EndOfStream at the end of the scene, or after `interrupt`."""
         if self.realtime:
             self._pass_over()
-        if self.number >= self.frames or self.woken.is_set():
+        if self.woken.is_set() or self.number >= self.frames:
             raise EndOfStream
         number, self.number = self.number, self.number + 1
         t = number / self.fps

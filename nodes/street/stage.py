@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -109,16 +110,19 @@ class _Mover:
 
 
 class Stage:
-    """A scene set up. Making it takes about a second; each `at` some milliseconds."""
+    """A scene set up. Making it takes some seconds, in which `go_on` is called often; each `at` some milliseconds."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, *, go_on: Callable[[], None] = lambda: None) -> None:
         self.scene = scene
         self.surfaces = surfaces(scene.seed % VARIETY)
         self.light = light(scene)
         self.wearer = Wearer(scene)
         self.flags = self.surfaces.flags
         end = max(self.wearer.track.ys)
-        pieces = list(city(scene.seed, end + 20, self.surfaces, furnished=scene.furnished))
+        pieces = []
+        for piece in city(scene.seed, end + 20, self.surfaces, furnished=scene.furnished):
+            pieces.append(piece)
+            go_on()
         rng = np.random.default_rng([scene.seed, 6])
         for placed in scene.things:
             size = dict(placed.size)
@@ -126,8 +130,11 @@ class Stage:
         self.solids: list[Solid] = []
         self._set_up(pieces)
         self.movers = [_Mover(actor, self) for actor in scene.actors]
+        go_on()
         self._bake_shadows(pieces)
+        go_on()
         self._bake_ground(pieces)
+        go_on()
         self._make_room()
         self.lamps = self._lamps(pieces)
 

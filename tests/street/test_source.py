@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from graph import EndOfStream
-from nodes.street import Street
+from nodes.street import Street, stage
 from nodes.street.source import SCENES, Streams
 
 SMALL = {"scene": {"seed": 1, "furnished": False, "duration_s": 1.0}, "size_px": 96, "fps": 10, "threads": 1}
@@ -81,6 +81,26 @@ def test_the_end_comes_also_from_outside():
     node.interrupt()
     with pytest.raises(EndOfStream):
         node.process()
+    node.close()
+
+
+def test_a_street_that_is_being_built_is_left_when_the_run_stops(monkeypatch):
+    node = Street(**SMALL)
+    pieces = []
+
+    def city(*args, **options):
+        for piece in city_of(*args, **options):
+            pieces.append(piece)
+            node.interrupt()
+            yield piece
+
+    city_of = stage.city
+    monkeypatch.setattr(stage, "city", city)
+    node.setup()
+    assert len(pieces) == 1
+    with pytest.raises(EndOfStream):
+        node.process()
+    assert node.facts()["source"]["name"] == "street, seed 1"
     node.close()
 
 
