@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from graph import supervise
+from graph import procfs, supervise
 from graph.planner import make_plan
 from graph.process import Process
 from graph.runtime import Result, Runtime
@@ -360,34 +360,15 @@ def program(tmp_path: Path, *, until_it_runs: bool = True) -> Iterator[tuple[sub
         start_new_session=True,
     )
     try:
-        until(lambda: len(children_of(popen.pid)) == 4 or popen.poll() is not None)
+        until(lambda: len(list(procfs.children(popen.pid))) == 4 or popen.poll() is not None)
         if until_it_runs:
             until(lambda: len(numbers(tmp_path / "out")) > 3 or popen.poll() is not None)
         assert popen.poll() is None, popen.communicate()
-        yield popen, children_of(popen.pid)
+        yield popen, list(procfs.children(popen.pid))
     finally:
         if popen.poll() is None:
             os.killpg(popen.pid, signal.SIGKILL)
         popen.communicate()
-
-
-def children_of(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            _, _, rest = stat.read_text().rpartition(")")
-        except OSError:  # it has just ended
-            continue
-        if int(rest.split()[1]) == pid:
-            found.append(int(stat.parent.name))
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize(
@@ -398,7 +379,7 @@ def test_children_die_with_their_parent_and_leave_nothing(whom, moment, tmp_path
     with program(tmp_path, until_it_runs=moment == "later") as (popen, children):
         (os.kill if whom == "the parent" else os.killpg)(popen.pid, signal.SIGKILL)
         popen.wait()
-        until(lambda: not any(is_alive(pid) for pid in children), seconds=5)
+        until(lambda: all(map(procfs.has_ended, children)), seconds=5)
     assert len(children) == 4
     assert shared() <= before
 
@@ -418,7 +399,7 @@ def test_a_signal_ends_it_in_two_seconds_with_exit_code_0(number, to_all, moment
         (os.killpg if to_all else os.kill)(popen.pid, number)
         _, errors = popen.communicate(timeout=20)
         assert time.monotonic() - started < 2
-        until(lambda: not any(is_alive(pid) for pid in children), seconds=5)
+        until(lambda: all(map(procfs.has_ended, children)), seconds=5)
     assert popen.returncode == 0, errors
     assert "Traceback" not in errors
     assert "KeyboardInterrupt" not in errors
@@ -446,7 +427,7 @@ def test_a_worker_that_dies_is_the_last_line_and_exit_code_1(tmp_path):
 
 
 def test_an_exception_from_outside_leaves_no_process(tmp_path):
-    before = children_of(os.getpid())  # other tests may have started helpers of multiprocessing, which stay
+    before = list(procfs.children(os.getpid()))  # other tests may have started helpers of multiprocessing, which stay
     runtime = made(branches(tmp_path, toy("Add"), realtime=True, n=10**6))
 
     def interrupt() -> None:
@@ -457,7 +438,7 @@ def test_an_exception_from_outside_leaves_no_process(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         runtime.run()
     assert not [p for p in runtime.processes.by_name.values() if p.pid]
-    assert children_of(os.getpid()) == before
+    assert list(procfs.children(os.getpid())) == before
 
 
 def held() -> tuple[int, int]:
@@ -472,11 +453,11 @@ def test_runs_leave_no_descriptor_and_no_thread(tmp_path):
     }
     ran(nodes)
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("cauce-")])
-    before, children = held(), children_of(os.getpid())
+    before, children = held(), list(procfs.children(os.getpid()))
     for _ in range(20):
         assert ran(nodes)[0].end == "finished"
     until(lambda: held() == before)
-    assert children_of(os.getpid()) == children
+    assert list(procfs.children(os.getpid())) == children
 
 
 def under_load(tmp_path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
+from graph import procfs
 from graph.build import Builder
 from graph.cluster import worker
 from graph.cluster.line import Line
@@ -69,14 +70,6 @@ def pids(path: Path) -> list[tuple[str, int]]:
     if not path.exists():
         return []
     return [(line.split()[0], int(line.split()[1])) for line in lines(path)]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 EACH = [(g, w) for g in GRAPHS for w in ("all", "with processes")]
@@ -181,7 +174,7 @@ def test_an_actor_that_is_killed_is_started_again(cluster, victim: str, tmp_path
     assert numbers == sorted(set(numbers))  # also where a new source does not know how far the dead one had come
     assert books_balance(runtime)
     assert all(e.waiting >= 0 and min(e.dropped.values()) >= 0 for e in runtime.read_edges())
-    wait_for(lambda: not any(is_alive(pid) for path in told.values() for _, pid in pids(path)))
+    wait_for(lambda: all(procfs.has_ended(pid) for path in told.values() for _, pid in pids(path)))
 
 
 def test_a_graph_outlives_a_machine(breakable, tmp_path: Path) -> None:
@@ -355,5 +348,5 @@ def test_a_cluster_of_the_run_s_own_is_gone_after_it(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGTERM) is handler
     assert not ray.is_initialized()
     [(_, pid)] = pids(told)
-    wait_for(lambda: not is_alive(pid))
+    wait_for(lambda: procfs.has_ended(pid))
     assert shared() <= before

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,19 +14,13 @@ import pytest
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
 from graph import procfs
+from tests.graph.helpers import until
 
 ROOT = Path(__file__).parents[2]
 TOY = [f"hydra.searchpath=[file://{ROOT / 'tests' / 'conf'}]", "graph=toy", "plugins=[tests]", "metrics=none"]
 ENDLESS = ["source.n=1000000", "source.realtime=true", "placement=ray", "out=result"]
 
 pytestmark = pytest.mark.timeout(180)
-
-
-def until(what: Callable[[], object], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.05)
 
 
 def descendants(pid: int) -> Iterator[int]:
